@@ -1,0 +1,39 @@
+"""How every script reads its command line: absl flags, parsed anew at each call of its `main`."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+
+def parse(
+    define: Callable[[flags.FlagValues], None], argv: Sequence[str], about: str | None
+) -> flags.FlagValues:
+    """The script's flags.
+
+    Args:
+      define: defines the flags on the values it is given.
+      argv: the command line, the program's name first.
+      about: the script's docstring, printed by --help above the flags.
+
+    Raises:
+      flags.Error: an unknown flag, a value it does not take, a stray argument.
+    """
+    values = flags.FlagValues()
+    define(values)
+    flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
+    _, *stray = values(argv)
+    if values.help:
+        print(about, values.get_help(), sep="\n")
+        sys.exit(0)
+    if stray:
+        raise flags.Error(f"unexpected arguments: {' '.join(stray)}")
+    return values
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs a script's `main` on the command line; a wrong flag ends it with a line that says so."""
+    try:
+        main(sys.argv)
+    except flags.Error as error:
+        sys.exit(f"{error} (--help shows the flags)")

@@ -1,0 +1,111 @@
+"""The main job: train a network, extract M-of-N rules from every layer, show how true they are.
+
+    python -m experiments.extract --dataset=digits --network=CNN --activation=relu
+
+Rules are found on training examples and measured on test examples. The working directory receives
+config.json, layers.csv, rules.json, rules.txt, landscape.png and the parameters; a run that is
+interrupted leaves whole files of the layers already done.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from absl import flags
+from tqdm import tqdm
+
+import mofn_jax as mofn
+from experiments import command_line
+from mofn_jax import outputs
+
+NETWORKS = {"CNN": mofn.CNN, "MLP": mofn.MLP, "Autoencoder": mofn.Autoencoder}
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("dataset", "digits", "A name load_dataset knows.", flag_values=values)
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its datasets.", flag_values=values)
+    flags.DEFINE_enum("network", "CNN", list(NETWORKS), "What to train.", flag_values=values)
+    flags.DEFINE_enum(
+        "activation", "relu", ["relu", "tanh", "sigmoid"], "Its nonlinearity.", flag_values=values
+    )
+    flags.DEFINE_integer("num_epochs", 20, "Epochs of training.", 1, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Of the data's split and of training.", flag_values=values)
+    flags.DEFINE_list("layers", None, "Layers to explain; all by default.", flag_values=values)
+    flags.DEFINE_integer(
+        "num_examples", None, "Training examples to find rules on.", 1, flag_values=values
+    )
+    flags.DEFINE_string("params", None, "Parameters to restore, not train.", flag_values=values)
+    define_extraction_flags(values)
+
+
+def define_extraction_flags(values: flags.FlagValues) -> None:
+    """The flags of every script that extracts rules and writes them to a folder."""
+    betas = [f"{beta:g}" for beta in mofn.DEFAULT_BETAS]
+    flags.DEFINE_list("betas", betas, "Prices of complexity.", flag_values=values)
+    flags.DEFINE_enum(
+        "search", "weight_order", list(mofn.SEARCHES), "How to search.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "max_literals", None, "The most literals in a rule.", 1, flag_values=values
+    )
+    flags.DEFINE_string("workdir", None, "Where to write; under runs/ if not given.", flag_values=values)
+
+
+def main(argv: Sequence[str]) -> None:
+    options = command_line.parse(define_flags, argv, __doc__)
+    name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
+    workdir = Path(options.workdir or f"runs/{name}")
+    dataset = mofn.load_dataset(options.dataset, data_dir=options.data_dir, seed=options.seed)
+    network = NETWORKS[options.network](dataset.num_classes, activation=options.activation)
+    outputs.write_config(workdir, options.flag_values_dict())
+    if options.params:
+        params = mofn.restore_params(options.params)
+    else:
+        params = train(network, dataset, options.num_epochs, options.seed)
+        mofn.save_params(workdir / "params", params)
+    examples = dataset.train.inputs[: options.num_examples]
+
+    results: list[mofn.LayerRules] = []
+    with tqdm(unit="unit") as bar:
+
+        def start(layer: str, num_units: int) -> None:
+            bar.reset(num_units)
+            bar.set_description(layer)
+
+        def finish(result: mofn.LayerRules) -> None:
+            results.append(result)
+            outputs.write_results(workdir, results)
+
+        mofn.extract_network(
+            network,
+            params,
+            examples,
+            held_out=dataset.test.inputs,
+            betas=[float(beta) for beta in options.betas],
+            layers=options.layers,
+            search=options.search,
+            max_literals=options.max_literals,
+            on_start=start,
+            progress=bar.update,
+            on_layer=finish,
+        )
+    print(outputs.summary(results))
+    print(f"\nfound on {len(examples)} training examples, held out {len(dataset.test.inputs)}")
+    print(f"tables, rules, picture and parameters are in {workdir}")
+
+
+def train(network, dataset: mofn.Dataset, num_epochs: int, seed: int):
+    """Trains under a progress bar; returns the parameters."""
+    with tqdm(total=num_epochs, unit="epoch", desc="training") as bar:
+
+        def show(epoch: int, metrics) -> None:
+            bar.set_postfix({name: f"{float(value):.4f}" for name, value in metrics.items()})
+            bar.update()
+
+        return mofn.train(
+            jax.random.key(seed), network, dataset, num_epochs=num_epochs, callback=show
+        ).params
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,99 @@
+"""What the public functions ask of their arguments: each check raises a ValueError that names it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
+    """The array on the host: real, finite, of this shape (None: any size of at least one).
+
+    Memory maps stay memory maps. Finiteness is looked at a slice at a time.
+
+    Raises:
+      ValueError: naming the argument, what was wrong and what was expected.
+    """
+    array = np.asanyarray(array)
+    if array.dtype.kind == "V":  # bfloat16 and its kin, of which NumPy knows only the width
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected real numbers, got dtype {array.dtype}")
+    expected = ", ".join("any" if size is None else str(size) for size in shape)
+    if array.ndim != len(shape) or any(
+        size not in (None, actual) for size, actual in zip(shape, array.shape, strict=True)
+    ):
+        raise ValueError(f"{name}: expected shape [{expected}], got {list(array.shape)}")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: has no elements (shape {list(array.shape)})")
+    if array.dtype.kind == "f":
+        rows = max(1, 2**22 // max(1, array[0].size))
+        for start in range(0, len(array), rows):
+            if not np.isfinite(array[start : start + rows]).all():
+                raise ValueError(f"{name}: holds NaN or infinity; expected finite numbers")
+    return array
+
+
+def booleans(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
+    """The array on the host, boolean and of this shape.
+
+    Raises:
+      ValueError: naming the argument.
+    """
+    array = np.asarray(array)
+    if array.dtype != bool:
+        raise ValueError(f"{name}: expected booleans, got dtype {array.dtype}")
+    return matrix(name, array, shape)
+
+
+def class_labels(
+    name: str, array: Any, num_classes: int, num_examples: int | None = None
+) -> np.ndarray:
+    """The labels on the host, [E] int32 in 0..num_classes-1.
+
+    Raises:
+      ValueError: naming the argument.
+    """
+    array = matrix(name, array, [num_examples])
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected integers, got dtype {array.dtype}")
+    if array.min() < 0 or array.max() >= num_classes:
+        raise ValueError(
+            f"{name}: expected labels in 0..{num_classes - 1}, "
+            f"got values from {array.min()} to {array.max()}"
+        )
+    return array.astype(np.int32)
+
+
+def non_negative(name: str, value: float) -> float:
+    """The value, finite and not below 0.
+
+    Raises:
+      ValueError: naming the argument.
+    """
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+    return value
+
+
+def at_least(name: str, value: int, smallest: int) -> int:
+    """The value, an integer not below the smallest.
+
+    Raises:
+      ValueError: naming the argument.
+    """
+    if int(value) != value or value < smallest:
+        raise ValueError(f"{name}: expected an integer of at least {smallest}, got {value}")
+    return int(value)
+
+
+def known(name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """The value, one of the choices.
+
+    Raises:
+      ValueError: naming the argument and listing the choices.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{name}: {value!r} is not known; expected one of {choices}")
+    return value

@@ -1,0 +1,254 @@
+"""From a layer, or a whole trained network, to the rules of its units.
+
+It reads like the paper's algorithm: binarise the targets, find each literal's threshold, score the
+candidate rules, keep the fronts, choose by beta, measure on held-out examples.
+
+Axis letters: E examples, n inputs, u units, k classes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import numpy as np
+
+from mofn_jax import checks
+from mofn_jax.fronts import Candidate, RuleFront
+from mofn_jax.layers import (
+    Layer,
+    capture_layers,
+    layer_names,
+    most_informative_positions,
+    patches,
+)
+from mofn_jax.literals import ordered_literals
+from mofn_jax.rules import Rule, measure_held_out, select_rules
+from mofn_jax.search import SEARCHES
+from mofn_jax.thresholds import best_thresholds, binarize_targets, softmax_targets
+
+DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+class LayerRules(NamedTuple):
+    """What was found in one layer."""
+
+    name: str
+    kind: str  # "dense", "conv" or "softmax"
+    thresholds: np.ndarray  # [u], of the units' activations; NaN for a constant or softmax unit
+    constant_units: int  # units whose activation never changes
+    front: RuleFront
+    rules: dict[float, tuple[Rule, ...]]  # by beta, one rule for each unit
+
+
+def extract_layer(
+    weights,
+    inputs,
+    targets,
+    *,
+    search: str = "weight_order",
+    max_literals: int | None = None,
+    memory_budget: int = 2**29,
+    progress: Callable[[int], None] | None = None,
+) -> RuleFront:
+    """The front of rules of every unit of a layer; needs arrays only, from any framework.
+
+    Args:
+      weights: [n, u] real numbers; sign and size order and sign the literals.
+      inputs: [E, n] real numbers, what enters the layer. A memory map is read in slices.
+      targets: [E, u] booleans, whether each unit is on.
+      search: the strategy, a name in `mofn_jax.search.SEARCHES`.
+      max_literals: the most literals in a rule; None for as many as there are inputs.
+      memory_budget: bytes of working memory; never changes the result.
+      progress: called with the number of units done since the last call.
+
+    Returns:
+      The fronts of the u units.
+
+    Raises:
+      ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
+        boolean, an unknown search, max_literals below 1.
+
+    Example:
+      >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
+      >>> targets = inputs.sum(1, keepdims=True) >= 2
+      >>> front = extract_layer(np.ones((3, 1)), inputs, targets)
+      >>> print(select_rules(front, beta=0.1)[0])
+      unit 0 <=> 2 of {x0 >= 1, x1 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
+    """
+    inputs = checks.matrix("inputs", inputs, [None, None])
+    weights = checks.matrix("weights", weights, [inputs.shape[1], None])
+    targets = checks.booleans("targets", targets, [len(inputs), weights.shape[1]])
+    checks.known("search", search, SEARCHES)
+    if max_literals is not None:
+        checks.at_least("max_literals", max_literals, 1)
+    thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget).values
+    literals = [
+        ordered_literals(unit_weights, unit_thresholds)
+        for unit_weights, unit_thresholds in zip(weights.T, thresholds.T, strict=True)
+    ]
+    return SEARCHES[search](
+        literals,
+        inputs,
+        targets,
+        max_literals=max_literals,
+        memory_budget=memory_budget,
+        progress=progress,
+    )
+
+
+def extract_network(
+    network: nn.Module,
+    params: Any,
+    examples,
+    *,
+    held_out=None,
+    betas: Sequence[float] = DEFAULT_BETAS,
+    layers: Sequence[str] | None = None,
+    on_start: Callable[[str, int], None] | None = None,
+    on_layer: Callable[[LayerRules], None] | None = None,
+    **options: Any,
+) -> tuple[LayerRules, ...]:
+    """Rules of every unit of every layer of a trained network.
+
+    Args:
+      network: a Linen module made of Dense and Conv layers.
+      params: its parameters.
+      examples: [E, ...] inputs of the network on which rules are found.
+      held_out: inputs on which the rules' errors are measured as well.
+      betas: prices of complexity; one rule for each unit and beta.
+      layers: names of the layers to explain; None for all.
+      on_start: called with a layer's name and number of units before it is worked on.
+      on_layer: called with a layer's result as soon as it is there.
+      **options: of `extract_layer`: search, max_literals, memory_budget, progress.
+
+    Returns:
+      The results, input side first.
+
+    Raises:
+      ValueError: as `capture_layers`, `explain_layer` and `extract_layer`.
+    """
+    results = []
+    for name in layer_names(network, params, examples) if layers is None else layers:
+        # One layer at a time: all the activations of a deep network may not fit.
+        (layer,) = capture_layers(network, params, examples, layers=[name])
+        if on_start is not None:
+            on_start(name, layer.weights.shape[-1])
+        other = None
+        if held_out is not None:
+            (other,) = capture_layers(network, params, held_out, layers=[name])
+        results.append(explain_layer(layer, held_out=other, betas=betas, **options))
+        if on_layer is not None:
+            on_layer(results[-1])
+    return tuple(results)
+
+
+def explain_layer(
+    layer: Layer,
+    *,
+    held_out: Layer | None = None,
+    betas: Sequence[float] = DEFAULT_BETAS,
+    **options: Any,
+) -> LayerRules:
+    """Rules of every unit of a captured layer, chosen by beta and measured on held-out examples.
+
+    Args:
+      layer: what enters and leaves the layer on the examples on which rules are found.
+      held_out: the same on others, on which the rules' errors are measured as well.
+      betas: prices of complexity; one rule for each unit and beta.
+      **options: of `extract_layer`.
+
+    Raises:
+      ValueError: betas empty, negative or not finite; as `extract_layer`.
+    """
+    if not len(betas):
+        raise ValueError("betas: expected at least one number, got none")
+    for beta in betas:
+        checks.non_negative("betas", beta)
+    num_units = layer.weights.shape[-1]
+    weights = layer.weights.reshape(-1, num_units)
+    positions = explained_positions(layer)
+    targets, thresholds = layer_targets(layer, positions)
+    fronts: list[tuple[Candidate, ...]] = []
+    for units, inputs in unit_inputs(layer, positions):
+        found = extract_layer(weights[:, units], inputs, targets[:, units], **options)
+        fronts.extend(found.units)
+    front = RuleFront(tuple(fronts), targets.sum(0), len(targets), len(weights))
+    rules = {
+        float(beta): name_rules(select_rules(front, beta), layer, positions, thresholds)
+        for beta in betas
+    }
+    if held_out is not None:
+        rules = measure_layer(rules, held_out, positions, thresholds)
+    constant_units = int(np.isin(front.on_counts, [0, front.num_examples]).sum())
+    return LayerRules(layer.name, layer.kind, thresholds, constant_units, front, rules)
+
+
+def explained_positions(layer: Layer) -> np.ndarray | None:
+    """Of each filter of a convolution, the row and column to explain: [u, 2]; None if dense."""
+    if layer.kind != "conv":
+        return None
+    return most_informative_positions(
+        layer.activations, layer.predictions, int(layer.predictions.max()) + 1
+    )
+
+
+def layer_targets(
+    layer: Layer, positions: np.ndarray | None, thresholds: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """When each unit is on, [E, u] booleans, and its threshold, [u].
+
+    Args:
+      layer: the captured layer.
+      positions: [u, 2], of each filter of a convolution; None for other layers.
+      thresholds: [u], found earlier on other examples; None to find them on these.
+    """
+    num_units = layer.weights.shape[-1]
+    if layer.kind == "softmax":
+        return softmax_targets(layer.predictions, num_units), np.full(num_units, np.nan)
+    activations = layer.activations
+    if positions is not None:
+        activations = activations[:, positions[:, 0], positions[:, 1], np.arange(num_units)]
+    if thresholds is not None:
+        return activations >= thresholds, thresholds
+    return binarize_targets(activations, layer.predictions, int(layer.predictions.max()) + 1)
+
+
+def unit_inputs(
+    layer: Layer, positions: np.ndarray | None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The inputs [E, n] of each run of units that share them: all, or the patch of one filter."""
+    if positions is None:
+        yield slice(0, layer.weights.shape[-1]), layer.inputs
+    else:
+        for unit, position in enumerate(positions):
+            yield slice(unit, unit + 1), patches(layer, position)
+
+
+def name_rules(
+    rules: Sequence[Rule], layer: Layer, positions: np.ndarray | None, thresholds: np.ndarray
+) -> tuple[Rule, ...]:
+    """The rules, each with what it explains: layer, threshold of the unit, place of the filter."""
+    named = []
+    for rule, threshold in zip(rules, thresholds.tolist(), strict=True):
+        if not np.isnan(threshold):
+            rule = rule._replace(unit_threshold=threshold)
+        if positions is not None:
+            row, column = positions[rule.unit].tolist()
+            rule = rule._replace(position=(row, column), kernel_shape=layer.weights.shape[:-1])
+        named.append(rule._replace(layer=layer.name))
+    return tuple(named)
+
+
+def measure_layer(
+    rules: dict[float, tuple[Rule, ...]],
+    layer: Layer,
+    positions: np.ndarray | None,
+    thresholds: np.ndarray,
+) -> dict[float, tuple[Rule, ...]]:
+    """The rules of every beta with their errors on the layer's examples as held-out errors."""
+    targets, _ = layer_targets(layer, positions, thresholds)
+    measured: dict[float, tuple[Rule, ...]] = {beta: () for beta in rules}
+    for units, inputs in unit_inputs(layer, positions):
+        for beta in rules:
+            measured[beta] += measure_held_out(rules[beta][units], inputs, targets[:, units])
+    return measured

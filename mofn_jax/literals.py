@@ -1,0 +1,59 @@
+"""Literals: a unit's inputs against their thresholds, signed and ordered by its weights.
+
+Input i of weight W_i gives the literal `X_i >= t_i` if W_i > 0 and its negation `X_i < t_i` if
+W_i < 0; an input of weight 0, or a constant one (which has no threshold), gives none. Literals come
+in order of |W_i|, largest first, the lower input first on a tie.
+
+Axis letters: E examples, N literals, n inputs, u units.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Literals(NamedTuple):
+    """Literals of one unit, in order."""
+
+    inputs: np.ndarray  # [N] int32, index of the input
+    thresholds: np.ndarray  # [N] floats
+    negated: np.ndarray  # [N] bool; true for `X < t`
+
+    def first(self, count: int) -> "Literals":
+        """The first literals, sharing memory with these."""
+        return Literals(*(field[:count] for field in self))
+
+
+def ordered_literals(
+    weights: np.ndarray, thresholds: np.ndarray, max_literals: int | None = None
+) -> Literals:
+    """The literals of one unit, largest |weight| first.
+
+    Args:
+      weights: [n] floats.
+      thresholds: [n] floats, NaN for an input that has none.
+      max_literals: how many to keep; None keeps all.
+
+    Returns:
+      Literals, at most n of them.
+
+    Example:
+      >>> ordered_literals(np.array([0.5, -2.0, 0.0]), np.array([0.1, 0.2, 0.3])).inputs.tolist()
+      [1, 0]
+    """
+    order = np.argsort(-np.abs(weights), kind="stable")
+    order = order[(weights[order] != 0) & ~np.isnan(thresholds[order])][:max_literals]
+    return Literals(order.astype(np.int32), thresholds[order], weights[order] < 0)
+
+
+def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:
+    """Which literals hold on which examples.
+
+    Args:
+      literals: N literals.
+      inputs: [E, n] real numbers, compared in their own precision.
+
+    Returns:
+      [E, N] booleans.
+    """
+    return (inputs[:, literals.inputs] >= literals.thresholds) ^ literals.negated

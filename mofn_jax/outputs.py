@@ -1,0 +1,67 @@
+"""A run's folder: tables, rules and pictures, each file whole or not there at all."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from mofn_jax.extraction import LayerRules
+from mofn_jax.plots import plot_landscape
+from mofn_jax.report import format_table, layer_rows, rows_to_csv
+from mofn_jax.rules import rules_to_json
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file under a temporary name, then renames it: never half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Writes config.json: what the run was asked to do, and with which versions."""
+    versions = {name: version(name) for name in ("mofn_jax", "jax", "flax", "numpy")}
+    text = json.dumps({**config, "versions": versions}, indent=1)
+    write_whole(workdir / "config.json", lambda path: path.write_text(text))
+
+
+def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
+    """Writes layers.csv, rules.json, rules.txt and landscape.png for the layers done so far."""
+    rows = [row for result in results for row in layer_rows(result)]
+    rules = [rule for result in results for group in result.rules.values() for rule in group]
+    text = "\n".join(f"beta {rule.beta:g}  {rule}" for rule in rules)
+    ax = plot_landscape(rows)
+    files: dict[str, Callable[[Path], Any]] = {
+        "layers.csv": lambda path: path.write_text(rows_to_csv(rows)),
+        "rules.json": lambda path: path.write_text(rules_to_json(rules)),
+        "rules.txt": lambda path: path.write_text(text + "\n"),
+        "landscape.png": lambda path: ax.figure.savefig(path, dpi=150),
+    }
+    for name, write in files.items():
+        write_whole(workdir / name, write)
+    plt.close(ax.figure)
+
+
+def summary(results: Sequence[LayerRules]) -> str:
+    """What a person reads at the end: the table of layers, then the softmax rules.
+
+    Of the betas, the softmax rules shown are those of the largest beta (the shortest rules) that
+    costs less than a hundredth of error over the most exact ones.
+    """
+    rows = [row for result in results for row in layer_rows(result)]
+    text = format_table(rows)
+    for result in results:
+        if result.kind == "softmax":
+            errors = {row.beta: row.error for row in layer_rows(result)}
+            beta = max(b for b, error in errors.items() if error <= min(errors.values()) + 0.01)
+            text += f"\n\n{result.name} rules at beta {beta:g}:\n"
+            text += "\n".join(map(str, result.rules[beta]))
+    return text

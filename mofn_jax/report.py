@@ -1,0 +1,96 @@
+"""Tables: how well a layer's rules explain it, one row for each layer and beta."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mofn_jax.extraction import LayerRules
+from mofn_jax.rules import Rule
+
+
+class LayerRow(NamedTuple):
+    """Means over the units of a layer, at one beta."""
+
+    layer: str
+    kind: str
+    inputs: int  # n
+    units: int  # u
+    constant_units: int  # units that are always or never on
+    beta: float
+    error: float  # on the examples the rules were found on
+    held_out_error: float  # NaN without held-out examples, like the skill from them
+    baseline_error: float  # of the constant rule; on the held-out examples, if there are any
+    skill: float  # over the units that are not constant; on the held-out examples, if any
+    complexity: float
+    literals: float
+
+
+def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
+    """A layer's rows, one for each beta."""
+    return tuple(
+        LayerRow(
+            layer=result.name,
+            kind=result.kind,
+            inputs=result.front.num_inputs,
+            units=len(result.front.units),
+            constant_units=result.constant_units,
+            beta=beta,
+            **_means(rules),
+        )
+        for beta, rules in sorted(result.rules.items())
+    )
+
+
+def _means(rules: Sequence[Rule]) -> dict[str, float]:
+    held_out = rules[0].held_out_error is not None
+    skills = [rule.held_out_skill if held_out else rule.skill for rule in rules]
+    explainable = [skill for skill in skills if skill is not None and not np.isnan(skill)]
+
+    def mean(values: Iterable[float | None]) -> float:
+        return float(np.mean([np.nan if value is None else value for value in values]))
+
+    return {
+        "error": mean(rule.error for rule in rules),
+        "held_out_error": mean(rule.held_out_error for rule in rules),
+        "baseline_error": mean(
+            rule.held_out_baseline_error if held_out else rule.baseline_error for rule in rules
+        ),
+        "skill": mean(explainable) if explainable else float("nan"),
+        "complexity": mean(rule.complexity for rule in rules),
+        "literals": mean(len(rule.literals) for rule in rules),
+    }
+
+
+def format_table(rows: Sequence[LayerRow]) -> str:
+    """The rows as aligned text, numbers to the right."""
+    heads = [field.replace("_", " ") for field in LayerRow._fields]
+    cells = [
+        [value if isinstance(value, str) else _number(value) for value in row] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in [heads, *cells]
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "-" if np.isnan(value) else f"{value:.4g}"
+
+
+def rows_to_csv(rows: Sequence[LayerRow]) -> str:
+    """The rows as CSV, in full precision, with a header; an empty field for what is not there."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LayerRow._fields)
+    writer.writerows(["" if value != value else value for value in row] for row in rows)
+    return text.getvalue()

@@ -1,0 +1,220 @@
+"""Rules a person can read: chosen from a front, evaluated, measured, printed, saved.
+
+Axis letters: E examples, n inputs, u units.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mofn_jax import checks
+from mofn_jax.fronts import RuleFront, select
+
+
+class Literal(NamedTuple):
+    """An input against a threshold: `X >= threshold`, or `X < threshold` if negated."""
+
+    input: int
+    threshold: float
+    negated: bool
+
+
+class Rule(NamedTuple):
+    """The unit is on when at least m of the literals hold."""
+
+    unit: int
+    m: int
+    literals: tuple[Literal, ...]
+    error: float  # share of the examples it was found on where rule and unit differ
+    complexity: float  # 0..1, see `complexity`
+    baseline_error: float  # error of the better constant rule on the same examples
+    held_out_error: float | None = None  # the same two on other examples
+    held_out_baseline_error: float | None = None
+    beta: float | None = None  # the price of complexity it was chosen at
+    layer: str = ""
+    unit_threshold: float | None = None  # "on" means an activation of at least this; None: softmax
+    position: tuple[int, int] | None = None  # of a convolution, the row and column explained
+    kernel_shape: tuple[int, int, int] | None = None  # of a convolution: rows, columns, channels
+
+    @property
+    def skill(self) -> float:
+        """1 - error / baseline error; NaN where the constant rule is always right."""
+        return skill(self.error, self.baseline_error)
+
+    @property
+    def held_out_skill(self) -> float | None:
+        """The skill on the held-out examples, None where there are none."""
+        if self.held_out_error is None or self.held_out_baseline_error is None:
+            return None
+        return skill(self.held_out_error, self.held_out_baseline_error)
+
+    def __str__(self) -> str:
+        return format_rule(self)
+
+
+def skill(error: float, baseline_error: float) -> float:
+    """1 - error / baseline error; NaN where the baseline error is 0: there is nothing to explain."""
+    return 1 - error / baseline_error if baseline_error else float("nan")
+
+
+def select_rules(front: RuleFront, beta: float) -> tuple[Rule, ...]:
+    """Of each unit, the rule of least `error + beta * complexity`.
+
+    Args:
+      front: the fronts of u units.
+      beta: the price of complexity, at least 0.
+
+    Returns:
+      u rules; on a tie of the loss the less complex one.
+
+    Raises:
+      ValueError: beta negative or not finite.
+    """
+    return tuple(
+        Rule(
+            unit=unit,
+            m=candidate.m,
+            literals=tuple(
+                Literal(int(i), float(threshold), bool(negated))
+                for i, threshold, negated in zip(*candidate.literals, strict=True)
+            ),
+            error=candidate.errors / front.num_examples,
+            complexity=candidate.complexity,
+            baseline_error=min(on, front.num_examples - on) / front.num_examples,
+            beta=float(beta),
+        )
+        for unit, (candidate, on) in enumerate(
+            zip(select(front, beta), front.on_counts.tolist(), strict=True)
+        )
+    )
+
+
+def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
+    """What the rules say of each example.
+
+    Args:
+      rules: u rules over the same inputs.
+      inputs: [E, n] real numbers; a literal compares in their own precision.
+
+    Returns:
+      [E, u] booleans.
+
+    Raises:
+      ValueError: inputs not finite, or fewer than the rules name.
+    """
+    inputs = checks.matrix("inputs", inputs, [None, None])
+    needed = 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
+    if inputs.shape[1] < needed:
+        raise ValueError(
+            f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}"
+        )
+    says = np.empty((len(inputs), len(rules)), bool)
+    for rule, column in zip(rules, says.T, strict=True):
+        hold = np.zeros(len(inputs), np.int32)
+        for literal in rule.literals:
+            hold += (inputs[:, literal.input] >= literal.threshold) != literal.negated
+        column[:] = hold >= rule.m
+    return says
+
+
+def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]:
+    """The rules, with their error and baseline error on other examples.
+
+    Args:
+      rules: u rules over the same inputs.
+      inputs: [E, n] real numbers.
+      targets: [E, u] booleans, whether each unit is on.
+
+    Returns:
+      u rules.
+
+    Raises:
+      ValueError: shapes disagree, inputs not finite, targets not boolean.
+    """
+    says = evaluate_rules(rules, inputs)
+    targets = checks.booleans("targets", targets, says.shape)
+    errors = (says != targets).mean(0).tolist()
+    on = targets.mean(0).tolist()
+    return tuple(
+        rule._replace(held_out_error=error, held_out_baseline_error=min(p, 1 - p))
+        for rule, error, p in zip(rules, errors, on, strict=True)
+    )
+
+
+def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
+    """The rule on one line.
+
+    Args:
+      rule: the rule.
+      input_names: [n] names to use for the inputs. Without them input 17 is `x17`, and input of a
+        convolution `c3[-1,+2]`: channel 3, one row above and two columns right of the centre of
+        the patch.
+
+    Example:
+      >>> literals = (Literal(17, 0.53, False), Literal(4, 0.1, True))
+      >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1), input_names=None))
+      unit 3 <=> 1 of {x17 >= 0.53, x4 < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
+    """
+
+    def name(i: int) -> str:
+        if input_names is not None:
+            return input_names[i]
+        if rule.kernel_shape is None:
+            return f"x{i}"
+        row, column, channel = (int(index) for index in np.unravel_index(i, rule.kernel_shape))
+        rows, columns, _ = rule.kernel_shape
+        return f"c{channel}[{row - (rows - 1) // 2:+d},{column - (columns - 1) // 2:+d}]"
+
+    def literal_text(literal: Literal) -> str:
+        sign = "<" if literal.negated else ">="
+        return f"{name(literal.input)} {sign} {literal.threshold:.4g}"
+
+    if rule.m == 0:
+        body = "true"
+    elif rule.m > len(rule.literals):
+        body = "false"
+    else:
+        body = f"{rule.m} of {{{', '.join(map(literal_text, rule.literals))}}}"
+    where = f"{rule.layer} " if rule.layer else ""
+    where += f"unit {rule.unit}"
+    if rule.unit_threshold is not None:
+        where += f" >= {rule.unit_threshold:.4g}"
+    if rule.position is not None:
+        where += f" at row {rule.position[0]}, column {rule.position[1]}"
+    measures = [f"error {rule.error:.1%}"]
+    if rule.held_out_error is not None:
+        measures.append(f"held-out {rule.held_out_error:.1%}")
+    measures += [f"baseline {rule.baseline_error:.1%}", f"complexity {rule.complexity:.3f}"]
+    return f"{where} <=> {body}   ({', '.join(measures)})"
+
+
+def rules_to_json(rules: Iterable[Rule]) -> str:
+    """The rules as a JSON list, from which `rules_from_json` makes equal rules."""
+    return json.dumps(
+        [
+            {**rule._asdict(), "literals": [literal._asdict() for literal in rule.literals]}
+            for rule in rules
+        ],
+        indent=1,
+    )
+
+
+def rules_from_json(text: str) -> tuple[Rule, ...]:
+    """The rules that `rules_to_json` saved.
+
+    Raises:
+      ValueError: the text is not JSON, or not rules.
+    """
+    try:
+        return tuple(
+            Rule(**fields)._replace(
+                literals=tuple(Literal(**literal) for literal in fields["literals"]),
+                position=fields["position"] and tuple(fields["position"]),
+                kernel_shape=fields["kernel_shape"] and tuple(fields["kernel_shape"]),
+            )
+            for fields in json.loads(text)
+        )
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"text: expected a JSON list of rules ({error})") from error

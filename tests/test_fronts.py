@@ -1,0 +1,98 @@
+"""Fronts and selection against enumerating every rule."""
+
+import numpy as np
+import oracle
+import pytest
+
+import mofn_jax as mofn
+from mofn_jax import fronts, scoring
+
+
+def random_unit(seed, num_inputs, num_examples=24):
+    """Literals, their truth and a target that some of them explain in part."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random((num_examples, num_inputs)) < 0.5
+    target = (truth[:, : num_inputs // 2 + 1].sum(1) >= rng.integers(1, 3)) ^ (
+        rng.random(num_examples) < 0.2
+    )
+    literals = mofn.Literals(
+        np.arange(num_inputs), np.full(num_inputs, 1.0), np.zeros(num_inputs, bool)
+    )
+    return literals, truth, target
+
+
+def front_of(literals, truth, target, num_inputs):
+    order = scoring.prefix_order(len(literals.inputs))
+    least_ranks = scoring.least_ranks_by_bits(
+        scoring.pack_examples(truth.T),
+        scoring.pack_examples(target),
+        scoring.pack_examples(np.ones_like(target)),
+        order.ranks,
+    )
+    return fronts.front_of_prefixes(np.asarray(least_ranks), order, literals, num_inputs)
+
+
+def scored_prefixes(literals, truth, target):
+    rules = [(i, True, False) for i in literals.inputs.tolist()]
+    return oracle.prefix_rules(rules, truth.tolist(), target.tolist())
+
+
+def shape(candidate):
+    return candidate.errors, len(candidate.literals.inputs), candidate.m
+
+
+@pytest.mark.parametrize("num_inputs", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_front_and_every_beta_against_enumeration(num_inputs, seed):
+    literals, truth, target = random_unit(seed, num_inputs)
+    unit = front_of(literals, truth, target, num_inputs)
+    scored = scored_prefixes(literals, truth, target)
+    expected = [(wrong, taken, m) for wrong, _, taken, m in oracle.front(scored)]
+    assert [shape(candidate) for candidate in unit] == expected
+    front = mofn.RuleFront((unit,), np.array([target.sum()]), len(target), num_inputs)
+    for beta in (0.0, 0.01, 0.1, 0.3, 1.0, 10.0):
+        (chosen,) = fronts.select(front, beta)
+        wrong, _, taken, m = oracle.best_loss(scored, beta, len(target), num_inputs)
+        assert shape(chosen) == (wrong, taken, m)
+
+
+
+def test_a_tie_of_the_loss_goes_to_the_less_complex_rule():
+    literals = mofn.Literals(np.arange(2), np.ones(2), np.zeros(2, bool))
+    simple = mofn.Candidate(1, literals.first(1), errors=6, complexity=0.25)
+    long = mofn.Candidate(2, literals, errors=4, complexity=0.5)
+    front = mofn.RuleFront(((simple, long),), np.array([4]), num_examples=8, num_inputs=2)
+    assert fronts.select(front, beta=1.0) == (simple,)
+    assert fronts.select(front, beta=0.99) == (long,)
+
+
+def test_merged_front_is_the_front_of_all():
+    num_inputs = 6
+    literals, truth, target = random_unit(3, num_inputs)
+    reverse = mofn.Literals(*(field[::-1] for field in literals))
+    both = [
+        mofn.RuleFront((unit,), np.array([target.sum()]), len(target), num_inputs)
+        for unit in (
+            front_of(literals, truth, target, num_inputs),
+            front_of(reverse, truth[:, ::-1], target, num_inputs),
+        )
+    ]
+    scored = scored_prefixes(literals, truth, target) + scored_prefixes(reverse, truth, target)
+    expected = [one[:2] for one in oracle.front(scored)]
+    merged = mofn.merge_fronts(*both)
+    assert [
+        (c.errors, oracle.length(c.m, len(c.literals.inputs))) for c in merged.units[0]
+    ] == expected
+
+
+def test_fronts_of_other_examples_do_not_merge():
+    front = mofn.RuleFront(((),), np.array([4]), num_examples=8, num_inputs=2)
+    with pytest.raises(ValueError, match="same units on the same examples"):
+        mofn.merge_fronts(front, front._replace(on_counts=np.array([5])))
+
+
+@pytest.mark.parametrize("beta", [-0.1, float("nan"), float("inf")])
+def test_bad_beta(beta):
+    front = mofn.RuleFront((), np.array([]), num_examples=8, num_inputs=2)
+    with pytest.raises(ValueError, match="beta: expected a finite number of at least 0"):
+        mofn.select_rules(front, beta)

@@ -1,0 +1,108 @@
+"""Rules: what they say, how they print, and that they survive JSON."""
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+
+import mofn_jax as mofn
+
+
+def make_rule(**changes):
+    literals = (mofn.Literal(2, 0.5, False), mofn.Literal(0, -1.25, True))
+    return mofn.Rule(3, 1, literals, 0.01, 0.2, 0.1)._replace(**changes)
+
+
+def test_evaluate_against_the_oracle():
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((50, 3)).round(1)
+    inputs[:5, 2] = 0.5  # on the threshold
+    rules = [make_rule(m=m) for m in (0, 1, 2, 3)]
+    says = mofn.evaluate_rules(rules, inputs)
+    for rule, column in zip(rules, says.T, strict=True):
+        assert column.tolist() == [
+            oracle.says(rule.m, rule.literals, example) for example in inputs.tolist()
+        ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (np.zeros((2, 2)), "inputs: the rules need at least 3 columns, got 2"),
+        (np.full((2, 3), np.nan), "inputs: holds NaN"),
+        (np.zeros((0, 3)), "inputs: has no elements"),
+    ],
+)
+def test_bad_inputs_to_evaluate(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        mofn.evaluate_rules([make_rule()], inputs)
+
+
+def test_held_out_errors_are_counted_on_the_other_examples():
+    inputs = np.array([[0, 0, 1.0], [0, 0, 0], [-2, 0, 0], [-2, 0, 1]])
+    targets = np.array([[True], [True], [True], [False]])
+    (rule,) = mofn.measure_held_out([make_rule()], inputs, targets)
+    assert rule.held_out_error == 0.5  # it says 1 0 1 1
+    assert rule.held_out_baseline_error == 0.25
+    assert rule.held_out_skill == -1
+    assert rule.error == 0.01
+    with pytest.raises(ValueError, match=r"targets: expected shape \[4, 1\]"):
+        mofn.measure_held_out([make_rule()], inputs, targets[:3])
+
+
+def test_skill_says_when_there_is_nothing_to_explain():
+    assert make_rule().skill == pytest.approx(0.9)
+    assert math.isnan(make_rule(error=0.0, baseline_error=0.0).skill)
+    assert make_rule().held_out_skill is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {},
+            "unit 3 <=> 1 of {x2 >= 0.5, x0 < -1.25}"
+            "   (error 1.0%, baseline 10.0%, complexity 0.200)",
+        ),
+        ({"m": 0, "literals": ()}, "unit 3 <=> true   (error"),
+        ({"m": 1, "literals": ()}, "unit 3 <=> false   (error"),
+        ({"held_out_error": 0.123}, "(error 1.0%, held-out 12.3%, baseline 10.0%"),
+        ({"layer": "dense_0", "unit_threshold": 0.75}, "dense_0 unit 3 >= 0.75 <=> 1 of {x2"),
+        (
+            {"layer": "conv_1", "position": (4, 5), "kernel_shape": (1, 1, 3)},
+            "conv_1 unit 3 at row 4, column 5 <=> 1 of {c2[+0,+0] >= 0.5, c0[+0,+0] < -1.25}",
+        ),
+    ],
+)
+def test_text(changes, text):
+    assert text in str(make_rule(**changes))
+
+
+@pytest.mark.parametrize(
+    ("index", "name"), [(0, "c0[-1,-1]"), (1, "c1[-1,-1]"), (2, "c0[-1,+0]"), (17, "c1[+1,+1]")]
+)
+def test_name_of_a_convolutions_input_is_channel_and_offset(index, name):
+    rule = make_rule(literals=(mofn.Literal(index, 0.5, False),), kernel_shape=(3, 3, 2))
+    assert f"{{{name} >= 0.5}}" in str(rule)
+
+
+def test_names_of_the_users_own():
+    assert "{size >= 0.5, age < -1.25}" in mofn.format_rule(make_rule(), ["age", "sex", "size"])
+
+
+def test_json_gives_equal_rules_back():
+    rules = (
+        make_rule(error=1 / 3, literals=(mofn.Literal(7, 0.1 + 0.2, True),)),
+        make_rule(m=0, literals=(), position=(1, 2), kernel_shape=(3, 3, 8), layer="conv_0"),
+        make_rule(held_out_error=1e-9, held_out_baseline_error=0.5, beta=0.1, unit_threshold=5e-324),
+    )
+    again = mofn.rules_from_json(mofn.rules_to_json(rules))
+    assert again == rules
+    assert all(type(literal) is mofn.Literal for rule in again for literal in rule.literals)
+
+
+@pytest.mark.parametrize("text", ["", "{}{", "[1]", '[{"unit": 1}]', '[{"unit": 1, "size": 2}]'])
+def test_json_that_is_not_rules(text):
+    with pytest.raises(ValueError, match=r"text: expected a JSON list of rules|Expecting|Extra"):
+        mofn.rules_from_json(text)

@@ -1,0 +1,177 @@
+"""Error counts and complexity against the oracle and the worked examples."""
+
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import jax
+import numpy as np
+import oracle
+import pytest
+
+from mofn_jax import scoring
+from mofn_jax.literals import Literals, literal_truth
+
+
+def errors_of(truth, target):
+    """score_unit on plain booleans [E, N] and [E]."""
+    return np.asarray(
+        scoring.score_unit(
+            scoring.pack_examples(truth.T),
+            scoring.pack_examples(target),
+            scoring.pack_examples(np.ones_like(target)),
+        )
+    )
+
+
+def assert_counts(truth, target):
+    literals = [(i, True, False) for i in range(truth.shape[1])]
+    counts = errors_of(truth, target)
+    for wrong, _, taken, m in oracle.prefix_rules(literals, truth.tolist(), target.tolist()):
+        assert counts[taken, m] == wrong
+
+
+def test_worked_example_of_two_inputs():
+    truth = np.array([[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 1, 1]], bool).T
+    counts = errors_of(truth, np.array([0, 0, 0, 1, 1, 1], bool))
+    assert [counts[taken, : taken + 2].tolist() for taken in range(3)] == [
+        [3, 3],
+        [3, 0, 3],
+        [3, 1, 0, 3],
+    ]
+
+
+def test_majority_of_three():
+    truth = np.array([[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)], bool)
+    counts = errors_of(truth, truth.sum(1) >= 2)
+    assert [counts[taken, : taken + 2].tolist() for taken in range(4)] == [
+        [4, 4],
+        [4, 2, 4],
+        [4, 2, 2, 4],
+        [4, 3, 0, 3, 4],
+    ]
+
+
+@pytest.mark.parametrize("num_examples", [1, 2, 31, 32, 33, 100])
+@pytest.mark.parametrize("num_literals", [1, 2, 6])
+def test_random_cases(num_examples, num_literals):
+    rng = np.random.default_rng(num_examples)
+    truth = rng.random((num_examples, num_literals)) < 0.4
+    assert_counts(truth, rng.random(num_examples) < 0.3)
+    assert_counts(truth, np.zeros(num_examples, bool))
+    assert_counts(truth, np.ones(num_examples, bool))
+
+
+@hypothesis.settings(deadline=None, max_examples=100)
+@hypothesis.given(hnp.arrays(bool, (40, 5)), hnp.arrays(bool, 40))
+def test_any_case(truth, target):
+    assert_counts(truth, target)
+
+
+def random_layer(num_examples=70, num_inputs=6, num_units=5):
+    rng = np.random.default_rng(1)
+    inputs = rng.standard_normal((num_examples, num_inputs)).round(1)
+    literals = [
+        Literals(
+            rng.permutation(num_inputs)[: num_inputs - unit],
+            rng.standard_normal(num_inputs - unit).round(1),
+            rng.random(num_inputs - unit) < 0.5,
+        )
+        for unit in range(num_units)
+    ]
+    return literals, inputs, rng.random((num_examples, num_units)) < 0.4
+
+
+@pytest.mark.parametrize(
+    "least_ranks", [scoring.least_ranks_by_bits, scoring.least_ranks_by_walk]
+)
+@pytest.mark.parametrize("num_examples", [1, 33, 70])
+def test_least_ranks_are_those_of_the_table(least_ranks, num_examples):
+    rng = np.random.default_rng(num_examples)
+    truth, target = rng.random((num_examples, 40)) < 0.4, rng.random(num_examples) < 0.3
+    order = scoring.prefix_order(40)
+    found = np.asarray(
+        least_ranks(
+            scoring.pack_examples(truth.T),
+            scoring.pack_examples(target),
+            scoring.pack_examples(np.ones_like(target)),
+            order.ranks,
+        )
+    )
+    errors = errors_of(truth, target)
+    for wrong, least in enumerate(found.tolist()):
+        assert least == order.ranks[errors == wrong].min(initial=scoring.NO_RULE)
+
+
+def test_order_of_rules_is_by_complexity_then_size():
+    order = scoring.prefix_order(6)
+    rules = [(0, 0), (0, 1)] + [(taken, m) for taken in range(1, 7) for m in range(1, taken + 1)]
+    rules.sort(key=lambda rule: (oracle.length(rule[1], rule[0]), rule))
+    ranks = [order.ranks[rule] for rule in rules]
+    assert ranks == sorted(set(ranks))
+    assert np.transpose(order.rules_at(np.array(ranks))).tolist() == [list(r) for r in rules]
+    assert (order.ranks != scoring.NO_RULE).sum() == len(rules)
+
+
+def test_a_layer_is_its_units():
+    literals, inputs, targets = random_layer()
+    order = scoring.prefix_order(6)
+    scored = list(scoring.score_layer(literals, inputs, targets, order))
+    assert len(scored) == 5
+    for unit, found in enumerate(scored):
+        truth = np.zeros((70, 6), bool)
+        truth[:, : 6 - unit] = literal_truth(literals[unit], inputs)
+        errors = errors_of(truth, targets[:, unit])
+        for wrong in range(71):
+            least = order.ranks[errors == wrong].min(initial=scoring.NO_RULE)
+            assert found[wrong] == least
+
+
+@pytest.mark.parametrize("memory_budget", [1, 5000, 20000])
+def test_memory_budget_changes_nothing(memory_budget):
+    literals, inputs, targets = random_layer()
+    order = scoring.prefix_order(6)
+    for whole, pieces in zip(
+        scoring.score_layer(literals, inputs, targets, order),
+        scoring.score_layer(literals, inputs, targets, order, memory_budget=memory_budget),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(whole, pieces)
+
+
+def test_packing_keeps_every_example_once():
+    truth = np.random.default_rng(0).random((3, 45)) < 0.5
+    words = scoring.pack_examples(truth)
+    assert words.shape == (3, 2)
+    np.testing.assert_array_equal(jax.lax.population_count(words).sum(1), truth.sum(1))
+
+
+@pytest.mark.parametrize(
+    ("num_inputs", "expected"),
+    [
+        (
+            3,
+            {(1, 2): 0.386853, (2, 2): 0.386853, (1, 3): 0.613147, (3, 3): 0.613147, (2, 3): 1},
+        ),
+        (4, {(2, 2): 0.278943, (1, 3): 0.442114, (3, 3): 0.442114, (2, 3): 0.721057}),
+        (4, {(1, 4): 0.557886, (4, 4): 0.557886, (2, 4): 1, (3, 4): 1, (1, 1): 0}),
+        (128, {(3, 3): 0.012176, (2, 3): 0.019858, (8, 10): 0.065236, (65, 128): 1}),
+    ],
+)
+def test_worked_complexities(num_inputs, expected):
+    m, taken = zip(*expected, strict=True)
+    found = scoring.complexity(m, taken, num_inputs)
+    np.testing.assert_allclose(found, list(expected.values()), atol=1e-6)
+
+
+@pytest.mark.parametrize("num_inputs", [1, 2, 3, 7, 40])
+def test_complexity_against_the_oracle_with_exact_ties(num_inputs):
+    rules = [(m, taken) for taken in range(num_inputs + 1) for m in range(taken + 2)]
+    found = scoring.complexity(*np.transpose(rules), num_inputs).tolist()
+    expected = [oracle.complexity(m, taken, num_inputs) for m, taken in rules]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    by_length = {}
+    for (m, taken), value in zip(rules, found, strict=True):
+        by_length.setdefault(oracle.length(m, taken), set()).add(value)
+    assert all(len(values) == 1 for values in by_length.values())
+    if num_inputs > 1:  # and rules of different length differ
+        assert len(set(found)) == len(by_length)
