@@ -21,11 +21,10 @@ def parse(
     """
     values = flags.FlagValues()
     define(values)
-    flags.DEFINE_bool("help", False, "Show this help.", flag_values=values)
-    _, *stray = values(argv)
-    if values.help:
+    if {"--help", "-h"} & set(argv):  # before parsing, which asks for required flags
         print(about, values.get_help(), sep="\n")
         sys.exit(0)
+    _, *stray = values(argv)
     if stray:
         raise flags.Error(f"unexpected arguments: {' '.join(stray)}")
     return values

@@ -1,0 +1,118 @@
+"""The script for layers of networks trained elsewhere, through its own main."""
+
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+
+import mofn_jax as mofn
+from experiments import extract_arrays
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """A hidden layer of 3 units, and a softmax layer of 2 above it; saved in many formats."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((200, 5)).astype(np.float32)
+    weights = np.array(
+        [[1, 0, 2], [1, 0, 0], [1, -1, 0], [0, 2, 0], [0, 0, 0.5]], np.float32
+    )
+    hidden = np.maximum(inputs @ weights, 0)
+    top = np.array([[1, -1], [1, 0], [-1, 2]], np.float32)
+    logits = hidden @ top
+    np.save(tmp_path / "inputs.npy", inputs)
+    np.savetxt(tmp_path / "weights.csv", weights, delimiter=",")
+    np.savetxt(tmp_path / "hidden.csv", hidden, delimiter=",", header="a,b,c", comments="")
+    np.savez(tmp_path / "top.npz", kernel=top.T, bias=np.zeros(2))
+    np.save(tmp_path / "classes.npy", logits.argmax(1))
+    np.savez(tmp_path / "logits.npz", logits)
+    return tmp_path
+
+
+def run(arrays, **options):
+    extract_arrays.main(
+        ["extract_arrays", *(f"--{name}={value}" for name, value in options.items())]
+    )
+    return mofn.rules_from_json((arrays / "run/rules.json").read_text())
+
+
+def hidden_options(arrays):
+    return {
+        "kind": "hidden",
+        "name": "first",
+        "weights": arrays / "weights.csv",
+        "inputs": arrays / "inputs.npy",
+        "activations": arrays / "hidden.csv",
+        "outputs": arrays / "logits.npz",
+        "workdir": arrays / "run",
+    }
+
+
+def test_hidden_layer(arrays, capsys):
+    rules = run(arrays, **hidden_options(arrays), betas="0,0.1")
+    assert {rule.layer for rule in rules} == {"first"}
+    assert [rule.unit for rule in rules] == [0, 1, 2] * 2
+    hidden = np.loadtxt(arrays / "hidden.csv", delimiter=",", skiprows=1)
+    exact = rules[:3]
+    says = mofn.evaluate_rules(exact, np.load(arrays / "inputs.npy"))
+    on = hidden >= [rule.unit_threshold for rule in exact]
+    # 160 examples to find rules on and 40 held out make up the whole
+    np.testing.assert_allclose(
+        [160 * rule.error + 40 * rule.held_out_error for rule in exact], (says != on).sum(0)
+    )
+    printed = capsys.readouterr().out
+    assert "found on 160 examples, held out 40" in printed
+    assert str(arrays / "run") in printed
+    assert json.loads((arrays / "run/config.json").read_text())["seed"] == 0
+
+
+def test_softmax_layer(arrays):
+    rules = run(
+        arrays,
+        weights=f"{arrays / 'top.npz'}:kernel",
+        transpose_weights=True,
+        inputs=arrays / "hidden.csv",
+        outputs=arrays / "classes.npy",
+        held_out=0,
+        workdir=arrays / "run",
+    )
+    assert {rule.unit for rule in rules} == {0, 1}
+    assert all(rule.unit_threshold is None and rule.held_out_error is None for rule in rules)
+    assert min(rule.error for rule in rules) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": "nowhere.npy"}, "weights: no file nowhere.npy"),
+        ({"weights": "table.xls"}, r"weights \(ending of table.xls\): '.xls' is not known"),
+        ({"weights": "{}/top.npz"}, r"weights: .*top.npz holds \['kernel', 'bias'\]; say which"),
+        ({"weights": "{}/top.npz:size"}, r"weights \(array in .*\): 'size' is not known"),
+        ({"weights": "{}/top.npz:kernel"}, r"weights: expected shape \[5, any\], got \[2, 3\]"),
+        ({"activations": "{}/inputs.npy"}, r"activations: expected shape \[200, 3\]"),
+        ({"outputs": "{}/weights.csv"}, r"outputs: expected shape \[200, any\]"),
+        ({"outputs": "{}/negative.npy"}, "outputs: expected .*, or classes from 0"),
+        ({"inputs": "{}/words.csv"}, "inputs: .*words.csv is not a table of numbers"),
+        ({"kind": "softmax", "outputs": "{}/inputs.npy"}, "outputs: predict class 4, but weights"),
+    ],
+)
+def test_bad_input(arrays, change, message):
+    (arrays / "words.csv").write_text("size\n1\nlarge\n")
+    np.save(arrays / "negative.npy", np.full(200, -1))
+    changed = {name: value.format(arrays) for name, value in change.items()}
+    with pytest.raises(ValueError, match=message):
+        run(arrays, **(hidden_options(arrays) | changed))
+
+
+def test_a_hidden_layer_needs_activations(arrays):
+    options = hidden_options(arrays)
+    del options["activations"]
+    with pytest.raises(ValueError, match="activations: needed for a hidden layer"):
+        run(arrays, **options)
+
+
+@pytest.mark.parametrize("argument", ["--size=3", "stray", "--held_out=2", "--kind=output"])
+def test_bad_command_line(arrays, argument):
+    with pytest.raises(flags.Error):
+        extract_arrays.main(["extract_arrays", "--weights=w.npy", "--inputs=x.npy", argument])

@@ -1,0 +1,68 @@
+"""Tables: means over units, and text and CSV that hold them."""
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+
+import mofn_jax as mofn
+from mofn_jax import report
+
+
+def make_result(held_out=True):
+    """Two units at two betas; the second is never on in the held-out examples."""
+    literal = mofn.Literal(0, 0.5, False)
+    measured = {"held_out_error": 0.2, "held_out_baseline_error": 0.25} if held_out else {}
+    constant = {"held_out_error": 0.0, "held_out_baseline_error": 0.0} if held_out else {}
+    rules = {
+        beta: (
+            mofn.Rule(0, 1, (literal,) * size, 0.1, 0.3, 0.4, beta=beta, **measured),
+            mofn.Rule(1, 1, (), 0.3, 0.0, 0.5, beta=beta, **constant),
+        )
+        for beta, size in ((0.5, 1), (0.1, 3))
+    }
+    front = mofn.RuleFront(((), ()), np.array([4, 5]), num_examples=10, num_inputs=7)
+    return mofn.LayerRules("dense_0", "dense", np.array([0.5, 0.7]), 1, front, rules)
+
+
+def test_rows_are_means_over_units():
+    first, second = report.layer_rows(make_result())
+    assert (first.beta, second.beta) == (0.1, 0.5)
+    assert first[:5] == ("dense_0", "dense", 7, 2, 1)
+    assert first.error == pytest.approx(0.2)
+    assert first.held_out_error == pytest.approx(0.1)
+    assert first.baseline_error == pytest.approx(0.125)
+    assert first.skill == pytest.approx(0.2)  # of the unit that is not constant
+    assert first.complexity == pytest.approx(0.15)
+    assert (first.literals, second.literals) == (1.5, 0.5)
+
+
+def test_without_held_out_examples_the_skill_is_of_the_others():
+    row = report.layer_rows(make_result(held_out=False))[0]
+    assert math.isnan(row.held_out_error)
+    assert row.baseline_error == pytest.approx(0.45)
+    assert row.skill == pytest.approx((0.75 + 0.4) / 2)
+
+
+def test_table_shows_every_row_under_its_heads():
+    rows = report.layer_rows(make_result(held_out=False))
+    head, *lines = report.format_table(rows).splitlines()
+    assert head.split("  ")[0] == "layer"
+    assert "held out error" in head
+    assert [line.split() for line in lines] == [
+        ["dense_0", "dense", "7", "2", "1", beta, "0.2", "-", "0.45", "0.575", "0.15", literals]
+        for beta, literals in (("0.1", "1.5"), ("0.5", "0.5"))
+    ]
+
+
+def test_csv_gives_every_number_back():
+    rows = report.layer_rows(make_result(held_out=False))
+    read = list(csv.DictReader(io.StringIO(report.rows_to_csv(rows))))
+    for row, fields in zip(rows, read, strict=True):
+        for name, value in row._asdict().items():
+            if isinstance(value, float):
+                assert fields[name] == "" if math.isnan(value) else float(fields[name]) == value
+            else:
+                assert fields[name] == str(value)
