@@ -1,7 +1,24 @@
 """M-of-N rules for every unit of every layer of a trained network, with their error."""
 
+from mofn_jax.data import Dataset, Split, load_dataset
+from mofn_jax.extraction import (
+    DEFAULT_BETAS,
+    LayerRules,
+    explain_layer,
+    extract_layer,
+    extract_network,
+)
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts
+from mofn_jax.layers import (
+    Convolution,
+    Layer,
+    capture_layers,
+    layer_names,
+    most_informative_positions,
+    patches,
+)
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
+from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.rules import (
     Literal,
     Rule,
@@ -12,7 +29,8 @@ from mofn_jax.rules import (
     rules_to_json,
     select_rules,
 )
-from mofn_jax.scoring import complexity, pack_examples, score_layer, score_unit
+from mofn_jax.scoring import PrefixOrder, complexity, pack_examples, prefix_order, score_layer, score_unit
+from mofn_jax.search import SEARCHES
 from mofn_jax.thresholds import (
     Thresholds,
     best_thresholds,
@@ -21,3 +39,4 @@ from mofn_jax.thresholds import (
     softmax_targets,
     unit_thresholds,
 )
+from mofn_jax.training import TrainResult, restore_params, save_params, train

@@ -33,6 +33,7 @@ class RuleFront(NamedTuple):
     on_counts: np.ndarray  # [u] int64, examples on which the unit is on
     num_examples: int  # E
     num_inputs: int  # n
+    proven_literals: int = 0  # no rule of as many of the literals, or fewer, beats the front
 
 
 def non_dominated(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -98,5 +99,6 @@ def merge_fronts(*fronts: RuleFront) -> RuleFront:
         units=tuple(
             non_dominated(candidate for unit in units for candidate in unit)
             for units in zip(*(front.units for front in fronts), strict=True)
-        )
+        ),
+        proven_literals=max(front.proven_literals for front in fronts),
     )

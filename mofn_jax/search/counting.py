@@ -8,30 +8,61 @@ is needed beside the bits.
 Axis letters: E examples, N literals, R rows, W words of 32 examples.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mofn_jax.scoring import pack_examples
+from mofn_jax.literals import Literals
+from mofn_jax.scoring import literal_bits, pack_examples
 
 
-def pack_by_target(truth: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Packs truths on the examples, those with the unit on in words of their own.
+def pack_by_target(bits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Packs examples anew, those with the unit on in words of their own.
 
     Args:
-      truth: [E, N] booleans.
+      bits: [N, ceil(E / 32)] uint32, packed as `literal_bits` does.
       target: [E] booleans, whether the unit is on.
 
     Returns:
       [N, W] uint32 with W = ceil(E / 32) + 1, bits that stand for no example 0; and the signs of
       the words, [W] int32: -1 where the unit is on, +1 elsewhere.
     """
+    truth = np.unpackbits(bits.view(np.uint8), axis=1, count=len(target)).view(bool)
+    on, off = pack_examples(truth[:, target]), pack_examples(truth[:, ~target])
     num_words = -(-len(target) // 32) + 1
-    on, off = pack_examples(truth[target].T), pack_examples(truth[~target].T)
-    words = np.zeros((truth.shape[1], num_words), np.uint32)
+    words = np.zeros((len(bits), num_words), np.uint32)
     words[:, : on.shape[1]] = on
     words[:, on.shape[1] : on.shape[1] + off.shape[1]] = off
     return words, np.where(np.arange(num_words) < on.shape[1], -1, 1).astype(np.int32)
+
+
+def pack_units(
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    num_rows: int,
+    memory_budget: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The literals of u units, packed by their targets.
+
+    Args:
+      literals: of each unit, less than `num_rows`.
+      inputs: [E, n] real numbers.
+      targets: [E, u] booleans.
+      num_rows: R.
+      memory_budget: bytes, as in `literal_bits`.
+
+    Returns:
+      [u, R, W] uint32, a row for each literal, empty ones for those that are missing; and the signs
+      of the words, [u, W] int32.
+    """
+    bits = literal_bits(literals, inputs, num_rows, memory_budget)
+    packed = [pack_by_target(*unit) for unit in zip(bits, targets.T, strict=True)]
+    words, signs = zip(*packed, strict=True)
+    return np.stack(words), np.stack(signs)
 
 
 def signed_count(words: jax.Array, signs: jax.Array) -> jax.Array:
@@ -70,3 +101,8 @@ def _counts_by_word(rows: jax.Array, columns: jax.Array, signs: jax.Array) -> ja
 def _counts_at_once(rows: jax.Array, columns: jax.Array, signs: jax.Array) -> jax.Array:
     both = jax.lax.population_count(rows[:, None] & columns[None]).astype(jnp.int32)
     return (both * signs[None, None]).sum(-1)
+
+
+def units_at_once(num_units: int) -> int:
+    """A CPU does best with one unit at a time in its cache, other devices with all of them."""
+    return 1 if jax.default_backend() == "cpu" else num_units

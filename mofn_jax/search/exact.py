@@ -26,8 +26,8 @@ from mofn_jax import checks
 from mofn_jax.chunking import chunks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals, literal_truth
-from mofn_jax.scoring import complexity
-from mofn_jax.search.counting import pack_by_target, signed_counts
+from mofn_jax.scoring import complexity, pack_examples
+from mofn_jax.search.counting import pack_by_target, pack_units, signed_counts, units_at_once
 
 SIGNS = ("weights", "free")
 _BLOCK = 16
@@ -84,9 +84,7 @@ def exact(
         units.append(non_dominated(constant_rules(targets[:, unit]) + candidates))
         if progress is not None:
             progress(1)
-    return RuleFront(
-        tuple(units), targets.sum(0), *inputs.shape, proven_literals=proven
-    )
+    return RuleFront(tuple(units), targets.sum(0), *inputs.shape, proven_literals=proven)
 
 
 def provable_literals(
@@ -172,36 +170,240 @@ def _all_sets_fit(num_inputs: int, signs: str) -> bool:
     return (3 if signs == "free" else 2) ** num_inputs <= _MOST_ASSIGNMENTS
 
 
-# All sets of few inputs.
+def _at_once(bytes_per_unit: int, memory_budget: int) -> int:
+    return max(1, memory_budget // bytes_per_unit)
+
+
+# All sets of few inputs. In an assignment each input is taken, left out or taken negated.
+
+_TAKEN, _ABSENT, _FLIPPED = 0, 1, 2
 
 
 def _search_all(literals, inputs, targets, num_literals, free, memory_budget):
-    """Yields of each unit a list of (m, positions [N], flipped [N], errors)."""
+    """Yields of each unit a list of (m, positions [N], flipped [N], errors), by N, then M."""
     num_inputs = inputs.shape[1]
-    roles = _roles(num_inputs, 3 if free else 2)
+    roles = np.indices((3 if free else 2,) * num_inputs).reshape(num_inputs, -1).T
     sizes = (roles != _ABSENT).sum(1)
-    place_values = 2 ** np.arange(num_inputs - 1, -1, -1)
-    at_once = max(1, memory_budget // (24 * len(roles) * (num_inputs + 1)))
     done = 0
+    at_once = _at_once(24 * len(roles) * (num_inputs + 1), memory_budget)
     for units in chunks(targets.shape[1], at_once):
-        histograms = np.zeros((units.stop - units.start, 2**num_inputs), np.int32)
-        for histogram, some, target in zip(
-            histograms, literals[units], targets.T[units], strict=True
-        ):
-            pattern = literal_truth(some, inputs) @ place_values[: len(some.inputs)]
-            histogram[:] = np.bincount(
-                pattern, np.where(target, -1, 1), minlength=2**num_inputs
-            )
-        counts = np.asarray(_count_assignments(histograms, free))
+        histograms = np.stack(
+            [
+                _signed_patterns(*unit, inputs)
+                for unit in zip(literals[units], targets.T[units], strict=True)
+            ]
+        )
+        counts = np.asarray(_count_units_assignments(histograms, free=free))
         for unit in range(done, units.stop):
-            taken = (roles[:, len(literals[unit].inputs) :] == _ABSENT).all(1)
+            on = int(targets[:, unit].sum())
+            unit_counts = counts[unit - units.start]
+            missing = roles[:, len(literals[unit].inputs) :]
+            legal = (missing == _ABSENT).all(1)
             found = []
             for size in range(1, min(num_literals, len(literals[unit].inputs)) + 1):
-                (rows,) = np.nonzero(taken & (sizes == size))
+                rows = np.flatnonzero(legal & (sizes == size))
                 for m in range(1, size + 1):
-                    row = rows[np.argmin(counts[unit - units.start, rows, m])]
-                    (positions,) = np.nonzero(roles[row] != _ABSENT)
-                    errors = targets[:, unit].sum() + counts[unit - units.start, row, m]
-                    found.append((m, positions, roles[row, positions] == _FLIPPED, int(errors)))
+                    row = rows[np.argmin(unit_counts[rows, m])]
+                    positions = np.flatnonzero(roles[row] != _ABSENT)
+                    flipped = roles[row, positions] == _FLIPPED
+                    found.append((m, positions, flipped, on + int(unit_counts[row, m])))
             yield found
         done = units.stop
+
+
+def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Of each pattern of true and false literals, its examples with the unit off minus on.
+
+    [2^n] int32; the first literal is the highest bit of the pattern.
+    """
+    num_inputs = inputs.shape[1]
+    values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(literals.inputs)]
+    pattern = literal_truth(literals, inputs) @ values
+    signs = np.where(target, -1, 1)
+    return np.bincount(pattern, signs, minlength=2**num_inputs).astype(np.int32)
+
+
+def count_assignments(histogram: jax.Array, *, free: bool) -> jax.Array:
+    """The signed examples on which at least M literals of each assignment hold.
+
+    One input after the other changes from "its literal is false or true" to "it is taken, absent,
+    or taken negated", while the number of literals that hold moves along the last axis.
+
+    Args:
+      histogram: [2^n] int32 by pattern, the first input the highest bit.
+      free: whether inputs may be taken negated.
+
+    Returns:
+      [2^n or 3^n, n + 1] int32 at [assignment, M], the first input the highest digit.
+    """
+    num_inputs = len(histogram).bit_length() - 1
+    counts = jnp.zeros((1, len(histogram), num_inputs + 1), jnp.int32)
+    counts = counts.at[0, :, 0].set(histogram)
+    for _ in range(num_inputs):
+        false, true = jnp.split(counts, 2, axis=1)
+        ways = [false + jnp.roll(true, 1, axis=-1), false + true]
+        if free:
+            ways.append(jnp.roll(false, 1, axis=-1) + true)
+        counts = jnp.stack(ways, axis=1).reshape(-1, false.shape[1], num_inputs + 1)
+    return jax.lax.cumsum(counts[:, 0], axis=1, reverse=True)
+
+
+@partial(jax.jit, static_argnames="free")
+def _count_units_assignments(histograms, *, free: bool):
+    return jax.vmap(partial(count_assignments, free=free))(histograms)
+
+
+# Sets of few of many inputs, by blocks of literals.
+
+
+def _search_blocks(literals, inputs, targets, num_literals, free, memory_budget):
+    """Yields of each unit a list of (m, positions [N], flipped [N], errors), by N, then M."""
+    num_inputs = inputs.shape[1]
+    num_blocks = -(-num_inputs // _BLOCK)
+    ways = 2**num_literals * (1 + num_literals if free else 1)
+    bytes_per_unit = num_inputs * len(inputs) + 4 * ways * _BLOCK**num_literals
+    done = 0
+    for units in chunks(targets.shape[1], _at_once(bytes_per_unit, memory_budget)):
+        words, signs = pack_units(
+            literals[units],
+            inputs,
+            targets[:, units],
+            num_rows=num_blocks * _BLOCK,
+            memory_budget=memory_budget // 4,
+        )
+        examples = np.stack([_all_examples(target) for target in targets.T[units]])
+        num_taken = np.array([len(unit.inputs) for unit in literals[units]], np.int32)
+        best = []
+        for size in range(1, num_literals + 1):
+            blocks = np.array(
+                list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
+            )
+            found = _best_in_blocks(
+                words,
+                signs,
+                examples,
+                num_taken,
+                blocks,
+                _coefficients(size, free),
+                at_once=units_at_once(units.stop - units.start),
+            )
+            best.append((blocks, *map(np.asarray, found)))
+        for unit in range(done, units.stop):
+            on = int(targets[:, unit].sum())
+            yield [
+                (m, positions, flipped, on + count)
+                for blocks, counts, places in best
+                for m, positions, flipped, count in _first_of_best(
+                    blocks, counts[unit - units.start], places[unit - units.start], free
+                )
+            ]
+        done = units.stop
+
+
+def _all_examples(target: np.ndarray) -> np.ndarray:
+    """All examples, packed by their target: [W] uint32."""
+    return pack_by_target(pack_examples(np.ones((1, len(target)), bool)), target)[0][0]
+
+
+def _coefficients(size: int, free: bool) -> np.ndarray:
+    """What each subset's signed count counts for: [M, signs, subset] int32.
+
+    A pattern p of literals that hold is met, exactly, by the sum over its supersets q of
+    (-1)^(|q| - |p|) S(q). With signs s (bits of the literals negated) as many literals hold as p
+    and s differ. Subsets, patterns and signs are numbers whose highest bit is the first literal.
+    """
+    numbers = np.arange(2**size)
+    bits = np.bitwise_count(numbers).astype(np.int32)
+    superset = (numbers[:, None] & ~numbers[None]) == 0  # [p, q]
+    exactly = np.where(superset, 1 - 2 * ((bits[None] - bits[:, None]) % 2), 0)
+    flips = numbers if free else numbers[:1]
+    hold = np.bitwise_count(flips[:, None] ^ numbers[None])  # [signs, p]
+    at_least = hold[None] >= np.arange(1, size + 1)[:, None, None]
+    return (at_least @ exactly).astype(np.int32)
+
+
+def best_in_block(
+    blocks: jax.Array,
+    signs: jax.Array,
+    examples: jax.Array,
+    starts: jax.Array,
+    num_taken: jax.Array,
+    coefficients: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The best sets with their first literal in the first block, their second in the second, ...
+
+    Args:
+      blocks: [N, B, W] uint32, blocks of literals packed by the target.
+      signs: [W] int32, of the words.
+      examples: [W] uint32, all the examples.
+      starts: [N] int32, the position of each block's first literal.
+      num_taken: int32 scalar, how many literals the unit has.
+      coefficients: [N, 1 or 2^N, 2^N] int32, see `_coefficients`.
+
+    Returns:
+      For M = 1..N the least signed count, [N] int32, and the place [N] int32 of the first set that
+      has it: of the literals in their blocks the digits, then of the signs. _NO_SET if there is no
+      set.
+    """
+    size, width = blocks.shape[:2]
+
+    def conjunctions(axes: list[int]) -> jax.Array:  # [B^axes, W]
+        words = examples[None]
+        for axis in axes:
+            words = (words[:, None] & blocks[axis][None]).reshape(-1, words.shape[1])
+        return words
+
+    totals = []
+    for subset in itertools.product([False, True], repeat=size):
+        axes = [axis for axis in range(size) if subset[axis]]
+        rows, columns = conjunctions(axes[: len(axes) // 2]), conjunctions(axes[len(axes) // 2 :])
+        shape = [width if taken else 1 for taken in subset]
+        total = signed_counts(rows, columns, signs).reshape(shape)
+        totals.append(jnp.broadcast_to(total, [width] * size).reshape(-1))
+    counts = jnp.einsum("mfq,qs->msf", coefficients, jnp.stack(totals))
+
+    positions = [starts[axis] + jnp.arange(width) for axis in range(size)]
+    grid = jnp.stack(jnp.meshgrid(*positions, indexing="ij")).reshape(size, -1)
+    legal = (grid[1:] > grid[:-1]).all(0) & (grid[-1] < num_taken)
+    counts = jnp.where(legal[None, :, None], counts, _NO_SET).reshape(size, -1)
+    return counts.min(1), counts.argmin(1).astype(jnp.int32)
+
+
+@partial(jax.jit, static_argnames="at_once")
+def _best_in_blocks(words, signs, examples, num_taken, blocks, coefficients, *, at_once: int):
+    """Of every unit and tuple of blocks [C, N] the best sets: two [u, C, N]."""
+
+    def one_unit(unit):
+        words, signs, examples, num_taken = unit
+        parts = words.reshape(-1, _BLOCK, words.shape[-1])
+        return jax.lax.map(
+            lambda block: best_in_block(
+                parts[block], signs, examples, block * _BLOCK, num_taken, coefficients
+            ),
+            blocks,
+        )
+
+    return jax.lax.map(one_unit, (words, signs, examples, num_taken), batch_size=at_once)
+
+
+def _first_of_best(blocks, counts, places, free):
+    """Yields (m, positions, flipped, count) of the best of all blocks, of equals the first.
+
+    Args:
+      blocks: [C, N] int32, tuples of blocks.
+      counts: [C, N] int32, at [tuple, M - 1].
+      places: [C, N] int32, as `best_in_block` gives them.
+      free: whether places include signs.
+    """
+    size = blocks.shape[1]
+    shape = (_BLOCK,) * size + ((2,) * size if free else ())
+    for m in range(1, size + 1):
+        best = counts[:, m - 1].min()
+        if best == _NO_SET:
+            return
+        tied = np.flatnonzero(counts[:, m - 1] == best)
+        digits = np.stack(np.unravel_index(places[tied, m - 1], shape), axis=1)
+        positions = blocks[tied] * _BLOCK + digits[:, :size]
+        first = np.lexsort(positions.T[::-1])[0]
+        flipped = digits[first, size:].astype(bool) if free else np.zeros(size, bool)
+        yield m, positions[first], flipped, int(best)
