@@ -4,14 +4,14 @@ A threshold `t` splits examples into `v >= t` and `v < t`. Its information gain 
 
     gain(t) = H(labels) - |v >= t| / E * H(labels | v >= t) - |v < t| / E * H(labels | v < t)
 
-in nats, and its candidates are the distinct values of `v` except the smallest. Gains are summed in
-fixed point from a table of `x log x`: integers, so that every device, batch and vector width picks
-the same threshold, and one whose gain is within 1e-7 nats of the best.
+in nats, and its candidates are the distinct values of `v` except the smallest. Values are sorted on
+the host, in their own precision; `mofn_jax.cuts` then evaluates every candidate in integers.
 
 Axis letters: E examples, n inputs, u units, k classes.
 """
 
-from functools import lru_cache, partial
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -20,9 +20,13 @@ import numpy as np
 
 from mofn_jax import checks
 from mofn_jax.chunking import chunks
+from mofn_jax.cuts import best_cuts_of_classes, best_cuts_of_targets, nats_per_step, x_log_x
 
-# A cut's share of working memory: order, value, and the counts of both classes above and below it.
-_BYTES_PER_CUT = 48
+# Bytes of working memory an example takes, for each column sorted (its value, order, and whether it
+# may be cut there, twice over while they are made), and for each column the kernel works on.
+_SORT_BYTES, _KERNEL_BYTES = 32, 32
+# What the kernel works on stays in a CPU's cache.
+_CACHE_BYTES = 2**23
 
 
 class Thresholds(NamedTuple):
@@ -93,20 +97,19 @@ def best_thresholds(inputs, targets, *, memory_budget: int = 2**29) -> Threshold
     inputs = checks.matrix("inputs", inputs, [None, None])
     targets = checks.booleans("targets", targets, [len(inputs), None])
     num_examples, num_inputs = inputs.shape
-    num_units = targets.shape[1]
-    at_once = max(1, memory_budget // (_BYTES_PER_CUT * num_examples))
-    unit_chunk = min(num_units, at_once)
-    input_chunk = min(num_inputs, max(1, at_once // unit_chunk))
-    values = np.empty((num_inputs, num_units), _float_dtype(inputs))
-    gains = np.empty((num_inputs, num_units), np.int32)
-    for rows in chunks(num_inputs, input_chunk):
-        columns = sort_columns(inputs[:, rows])
-        for some in chunks(num_units, unit_chunk):
-            cuts, gains[rows, some] = _best_cuts_of_targets(
-                columns.order, columns.is_cut, targets.T[some], _x_log_x(num_examples)
-            )
-            values[rows, some] = columns.values_at(np.asarray(cuts))
-    return Thresholds(values, gains / _fixed_point_scale(num_examples) / num_examples)
+    values = np.empty((num_inputs, targets.shape[1]), _float_dtype(inputs))
+    gains = np.empty(values.shape, np.int32)
+    for some in chunks(num_inputs, max(1, memory_budget // (_SORT_BYTES * num_examples))):
+        columns = sort_columns(inputs[:, some])
+        cuts, gains[some] = best_cuts_of_targets(
+            columns.order,
+            columns.is_cut,
+            targets,
+            x_log_x(num_examples),
+            at_once=_at_once(num_examples, memory_budget),
+        )
+        values[some] = columns.values_at(np.asarray(cuts))
+    return Thresholds(values, _in_nats(gains, num_examples))
 
 
 def unit_thresholds(
@@ -132,18 +135,19 @@ def unit_thresholds(
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
     values = np.empty(num_units, _float_dtype(activations))
     gains = np.empty(num_units)
-    chunk = max(1, memory_budget // (_BYTES_PER_CUT * num_examples * num_classes))
-    for some in chunks(num_units, min(chunk, num_units)):
+    for some in chunks(num_units, max(1, memory_budget // (_SORT_BYTES * num_examples))):
         columns = sort_columns(activations[:, some])
-        cuts, fixed_gains = _best_cuts_of_columns(
-            columns.order, columns.is_cut, predictions, _x_log_x(num_examples), num_classes
+        cuts, fixed_gains = best_cuts_of_classes(
+            columns.order,
+            columns.is_cut,
+            predictions,
+            x_log_x(num_examples),
+            num_classes=num_classes,
+            at_once=_at_once(num_examples * num_classes, memory_budget),
         )
         values[some] = columns.values_at(np.asarray(cuts)[:, None])[:, 0]
-        gains[some] = np.where(
-            np.asarray(cuts) < 0,
-            -1.0,
-            np.asarray(fixed_gains) / _fixed_point_scale(num_examples) / num_examples,
-        )
+        found = _in_nats(np.asarray(fixed_gains), num_examples)
+        gains[some] = np.where(np.asarray(cuts) < 0, -1.0, found)
     return values, gains
 
 
@@ -196,91 +200,71 @@ def softmax_targets(predictions, num_classes: int) -> np.ndarray:
 class SortedColumns(NamedTuple):
     """Columns in ascending order, and where they can be cut."""
 
-    values: np.ndarray  # [n, E], ascending
-    order: np.ndarray  # [n, E] int32, the example at each place
-    is_cut: np.ndarray  # [n, E] bool, the value differs from the one before it
+    values: np.ndarray  # [n, E], in the order of the examples
+    order: np.ndarray  # [n, E] int32, the example at each place, ascending by value
+    is_cut: np.ndarray  # [n, E] bool, the value at this place differs from the one before it
 
     def values_at(self, cuts: np.ndarray) -> np.ndarray:
         """The value at each cut [n, u]; NaN where the cut is -1."""
-        values = np.take_along_axis(self.values, np.maximum(cuts, 0), axis=1)
+        examples = np.take_along_axis(self.order, np.maximum(cuts, 0), axis=1)
+        values = np.take_along_axis(self.values, examples, axis=1)
         return np.where(cuts < 0, np.nan, values)
 
 
 def sort_columns(columns: np.ndarray) -> SortedColumns:
-    """Sorts each column of [E, n] on the host, in its own precision.
+    """Sorts each column of [E, n], on the host and in its own precision.
 
-    NumPy sorts several times faster than XLA on a CPU, and in any dtype; from here on the search
-    for thresholds needs only integers.
+    From here on the search for thresholds needs only integers: float64 is exact on every device.
     """
-    rows = np.ascontiguousarray(columns.T, dtype=_float_dtype(columns))
-    order = np.argsort(rows, axis=1)
-    values = np.take_along_axis(rows, order, axis=1)
-    is_cut = np.zeros(rows.shape, bool)
-    is_cut[:, 1:] = values[:, 1:] != values[:, :-1]
-    return SortedColumns(values, order.astype(np.int32), is_cut)
+    # Adding 0 turns -0 into 0: equal values must have equal digits.
+    values = np.ascontiguousarray(columns.T, dtype=_float_dtype(columns)) + 0
+    order = np.empty(values.shape, np.int32)
+    is_cut = np.zeros(values.shape, bool)
+
+    def sort_rows(rows: range) -> None:
+        for row in rows:
+            order[row] = _ascending(values[row])
+            ascending = values[row][order[row]]
+            np.not_equal(ascending[1:], ascending[:-1], out=is_cut[row, 1:])
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        size = -(-len(values) // workers)
+        pieces = (range(i, min(i + size, len(values))) for i in range(0, len(values), size))
+        list(pool.map(sort_rows, pieces))
+    return SortedColumns(values, order, is_cut)
 
 
-def best_cut(
-    order: jax.Array, is_cut: jax.Array, labels: jax.Array, x_log_x: jax.Array, num_classes: int
-) -> tuple[jax.Array, jax.Array]:
-    """The cut of one sorted column of largest information gain; composes with jit and vmap.
+def _ascending(row: np.ndarray) -> np.ndarray:
+    """The ascending order of floats [E], from sorts of 16-bit digits.
 
-    Args:
-      order: [E] int32, the examples in ascending order of the column.
-      is_cut: [E] bool, whether the column may be cut before this place.
-      labels: [E] int32 in 0..k-1.
-      x_log_x: [E + 1] int32, the table of `x log x` in fixed point.
-      num_classes: k.
-
-    Returns:
-      The place of the cut (the examples from there on are above it), or -1 for a constant column,
-      and E times the gain in fixed point, 0 for a constant column. Both int32 scalars.
+    NumPy's stable sort of 16-bit integers is a radix sort: faster than its sort of floats, and most
+    of all where many values are equal, as after a relu.
     """
-    one_hot = jax.nn.one_hot(labels[order], num_classes, dtype=jnp.int32)
-    totals = one_hot.sum(0)
-    below = jnp.cumsum(one_hot, axis=0) - one_hot
-    above = totals[None] - below
-
-    def size_times_entropy(counts: jax.Array) -> jax.Array:  # sum(c) log sum(c) - sum(c log c)
-        return x_log_x[counts.sum(-1)] - x_log_x[counts].sum(-1)
-
-    gains = size_times_entropy(totals) - size_times_entropy(below) - size_times_entropy(above)
-    gains = jnp.where(is_cut, gains, jnp.iinfo(jnp.int32).min)
-    cut = jnp.argmax(gains).astype(jnp.int32)
-    return jnp.where(is_cut.any(), cut, -1), jnp.where(is_cut.any(), gains[cut], 0)
+    unsigned = np.dtype(f"u{row.dtype.itemsize}")
+    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
+    bits = row.view(unsigned)
+    bits = np.where(bits & sign, ~bits, bits | sign)  # integers in the order of the floats
+    order = np.argsort(bits.astype(np.uint16), kind="stable")
+    for shift in range(16, 8 * unsigned.itemsize, 16):
+        digit = (bits >> unsigned.type(shift)).astype(np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
+    return order
 
 
-@partial(jax.jit, static_argnames="num_classes")
-def _best_cuts_of_columns(order, is_cut, labels, x_log_x, num_classes):
-    """Of every column (order, is_cut [u, E]) about the same labels [E]: two [u]."""
-    one = partial(best_cut, labels=labels, x_log_x=x_log_x, num_classes=num_classes)
-    return jax.vmap(one)(order, is_cut)
+def _in_nats(fixed_gains: np.ndarray, num_examples: int) -> np.ndarray:
+    """Gains from E times their fixed point; rounding may leave a gain of 0 a step below it."""
+    return np.maximum(fixed_gains, 0) * (nats_per_step(num_examples) / num_examples)
 
 
-@jax.jit
-def _best_cuts_of_targets(order, is_cut, targets, x_log_x):
-    """Of every column (order, is_cut [n, E]) about every target [u, E]: two [n, u]."""
-
-    def one(order, is_cut, target):
-        return best_cut(order, is_cut, target.astype(jnp.int32), x_log_x, 2)
-
-    return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(order, is_cut, targets)
+def _at_once(num_examples: int, memory_budget: int) -> int:
+    """How many columns the kernel works on together."""
+    if jax.default_backend() == "cpu":
+        memory_budget = min(memory_budget, _CACHE_BYTES)
+    return max(1, memory_budget // (_KERNEL_BYTES * num_examples))
 
 
 def _float_dtype(array: np.ndarray) -> np.dtype:
     """The floating precision in which an array's thresholds are found: its own, if it has one."""
-    return array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
-
-
-def _fixed_point_scale(num_examples: int) -> float:
-    """Steps to a nat: the largest gain, E log E, still fits an int32 after rounding."""
-    return (2**31 - 2**8) / max(num_examples * np.log(num_examples), 1)
-
-
-@lru_cache(maxsize=8)
-def _x_log_x(num_examples: int) -> np.ndarray:
-    """`x log x` in fixed point for x = 0..E: [E + 1] int32."""
-    x = np.arange(num_examples + 1, dtype=np.float64)
-    return np.round(x * np.log(np.maximum(x, 1)) * _fixed_point_scale(num_examples)).astype(
-        np.int32
-    )
+    own = array.dtype.kind == "f" and array.dtype.itemsize <= 8
+    return array.dtype.newbyteorder("=") if own else np.dtype(np.float64)

@@ -101,8 +101,3 @@ def _counts_by_word(rows: jax.Array, columns: jax.Array, signs: jax.Array) -> ja
 def _counts_at_once(rows: jax.Array, columns: jax.Array, signs: jax.Array) -> jax.Array:
     both = jax.lax.population_count(rows[:, None] & columns[None]).astype(jnp.int32)
     return (both * signs[None, None]).sum(-1)
-
-
-def units_at_once(num_units: int) -> int:
-    """A CPU does best with one unit at a time in its cache, other devices with all of them."""
-    return 1 if jax.default_backend() == "cpu" else num_units

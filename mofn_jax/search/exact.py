@@ -6,9 +6,7 @@ three literals, AND has S3, "at least 2" has S2 + S2 + S2 - 2 S3, OR has S1 + S1
 S2 + S3. The same sums give the rules with any literals negated. All sets are gone through in
 blocks, some literals by some.
 
-With few inputs every set of any size is scored: the examples collapse to counts by pattern of
-literals, and one pass over the inputs turns counts by pattern into counts by set and number of
-literals that hold.
+With few inputs every set of any size is scored, see `all_sets`.
 
 Axis letters: E examples, N literals, M needed, n inputs, u units, W words of 32 examples.
 """
@@ -25,13 +23,13 @@ import numpy as np
 from mofn_jax import checks
 from mofn_jax.chunking import chunks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
-from mofn_jax.literals import Literals, literal_truth
+from mofn_jax.literals import Literals
 from mofn_jax.scoring import complexity, pack_examples
-from mofn_jax.search.counting import pack_by_target, pack_units, signed_counts, units_at_once
+from mofn_jax.search.all_sets import all_sets_fit, best_of_all_sets
+from mofn_jax.search.counting import pack_by_target, pack_units, signed_counts
 
 SIGNS = ("weights", "free")
 _BLOCK = 16
-_MOST_ASSIGNMENTS = 2**16  # all sets: 16 inputs, or 10 with free signs
 _MOST_SETS = 2**20  # by default: 3 literals of 185 inputs, 2 of 1448
 _LARGEST_SET = 4
 _NO_SET = np.iinfo(np.int32).max
@@ -103,19 +101,20 @@ def provable_literals(
       [16, 3, 2]
     """
     checks.known("signs", signs, SIGNS)
-    most = num_inputs if _all_sets_fit(num_inputs, signs) else min(num_inputs, _LARGEST_SET)
+    limit = num_inputs if max_literals is None else min(num_inputs, max_literals)
+    all_sets = all_sets_fit(num_inputs, signs == "free")
     if exact_literals is not None:
         checks.at_least("exact_literals", exact_literals, 1)
-        if exact_literals > max(most, _LARGEST_SET):
+        if exact_literals > _LARGEST_SET and not all_sets:
             raise ValueError(
-                f"exact_literals: expected at most {max(most, _LARGEST_SET)} for {num_inputs} "
-                f"inputs and signs={signs!r}, got {exact_literals}"
+                f"exact_literals: expected at most {_LARGEST_SET} for {num_inputs} inputs with "
+                f"signs={signs!r}, got {exact_literals}"
             )
-    elif most < num_inputs:
-        exact_literals = max(
-            size for size in (1, 2, 3) if size == 1 or math.comb(num_inputs, size) <= _MOST_SETS
-        )
-    return min(most, exact_literals or most, max_literals or most)
+        return min(limit, exact_literals)
+    if all_sets:
+        return limit
+    few = [size for size in (2, 3) if math.comb(num_inputs, size) <= _MOST_SETS]
+    return min(limit, max(few, default=1))
 
 
 def constant_rules(target: np.ndarray) -> list[Candidate]:
@@ -148,8 +147,15 @@ def best_sets(
       Each unit's rules; N stops at its number of literals.
     """
     free = signs == "free"
-    search = _search_all if _all_sets_fit(inputs.shape[1], signs) else _search_blocks
-    found = search(literals, inputs, targets, num_literals, free, memory_budget)
+    search = best_of_all_sets if all_sets_fit(inputs.shape[1], free) else _best_of_small_sets
+    found = search(
+        literals,
+        inputs,
+        targets,
+        num_literals=num_literals,
+        free=free,
+        memory_budget=memory_budget,
+    )
     for unit_literals, unit_found in zip(literals, found, strict=True):
         yield [
             Candidate(
@@ -166,104 +172,14 @@ def best_sets(
         ]
 
 
-def _all_sets_fit(num_inputs: int, signs: str) -> bool:
-    return (3 if signs == "free" else 2) ** num_inputs <= _MOST_ASSIGNMENTS
-
-
-def _at_once(bytes_per_unit: int, memory_budget: int) -> int:
-    return max(1, memory_budget // bytes_per_unit)
-
-
-# All sets of few inputs. In an assignment each input is taken, left out or taken negated.
-
-_TAKEN, _ABSENT, _FLIPPED = 0, 1, 2
-
-
-def _search_all(literals, inputs, targets, num_literals, free, memory_budget):
-    """Yields of each unit a list of (m, positions [N], flipped [N], errors), by N, then M."""
-    num_inputs = inputs.shape[1]
-    roles = np.indices((3 if free else 2,) * num_inputs).reshape(num_inputs, -1).T
-    sizes = (roles != _ABSENT).sum(1)
-    done = 0
-    at_once = _at_once(24 * len(roles) * (num_inputs + 1), memory_budget)
-    for units in chunks(targets.shape[1], at_once):
-        histograms = np.stack(
-            [
-                _signed_patterns(*unit, inputs)
-                for unit in zip(literals[units], targets.T[units], strict=True)
-            ]
-        )
-        counts = np.asarray(_count_units_assignments(histograms, free=free))
-        for unit in range(done, units.stop):
-            on = int(targets[:, unit].sum())
-            unit_counts = counts[unit - units.start]
-            missing = roles[:, len(literals[unit].inputs) :]
-            legal = (missing == _ABSENT).all(1)
-            found = []
-            for size in range(1, min(num_literals, len(literals[unit].inputs)) + 1):
-                rows = np.flatnonzero(legal & (sizes == size))
-                for m in range(1, size + 1):
-                    row = rows[np.argmin(unit_counts[rows, m])]
-                    positions = np.flatnonzero(roles[row] != _ABSENT)
-                    flipped = roles[row, positions] == _FLIPPED
-                    found.append((m, positions, flipped, on + int(unit_counts[row, m])))
-            yield found
-        done = units.stop
-
-
-def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    """Of each pattern of true and false literals, its examples with the unit off minus on.
-
-    [2^n] int32; the first literal is the highest bit of the pattern.
-    """
-    num_inputs = inputs.shape[1]
-    values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(literals.inputs)]
-    pattern = literal_truth(literals, inputs) @ values
-    signs = np.where(target, -1, 1)
-    return np.bincount(pattern, signs, minlength=2**num_inputs).astype(np.int32)
-
-
-def count_assignments(histogram: jax.Array, *, free: bool) -> jax.Array:
-    """The signed examples on which at least M literals of each assignment hold.
-
-    One input after the other changes from "its literal is false or true" to "it is taken, absent,
-    or taken negated", while the number of literals that hold moves along the last axis.
-
-    Args:
-      histogram: [2^n] int32 by pattern, the first input the highest bit.
-      free: whether inputs may be taken negated.
-
-    Returns:
-      [2^n or 3^n, n + 1] int32 at [assignment, M], the first input the highest digit.
-    """
-    num_inputs = len(histogram).bit_length() - 1
-    counts = jnp.zeros((1, len(histogram), num_inputs + 1), jnp.int32)
-    counts = counts.at[0, :, 0].set(histogram)
-    for _ in range(num_inputs):
-        false, true = jnp.split(counts, 2, axis=1)
-        ways = [false + jnp.roll(true, 1, axis=-1), false + true]
-        if free:
-            ways.append(jnp.roll(false, 1, axis=-1) + true)
-        counts = jnp.stack(ways, axis=1).reshape(-1, false.shape[1], num_inputs + 1)
-    return jax.lax.cumsum(counts[:, 0], axis=1, reverse=True)
-
-
-@partial(jax.jit, static_argnames="free")
-def _count_units_assignments(histograms, *, free: bool):
-    return jax.vmap(partial(count_assignments, free=free))(histograms)
-
-
-# Sets of few of many inputs, by blocks of literals.
-
-
-def _search_blocks(literals, inputs, targets, num_literals, free, memory_budget):
-    """Yields of each unit a list of (m, positions [N], flipped [N], errors), by N, then M."""
+def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory_budget):
+    """As `best_of_all_sets`, for small sets of many inputs."""
     num_inputs = inputs.shape[1]
     num_blocks = -(-num_inputs // _BLOCK)
     ways = 2**num_literals * (1 + num_literals if free else 1)
     bytes_per_unit = num_inputs * len(inputs) + 4 * ways * _BLOCK**num_literals
     done = 0
-    for units in chunks(targets.shape[1], _at_once(bytes_per_unit, memory_budget)):
+    for units in chunks(targets.shape[1], max(1, memory_budget // bytes_per_unit)):
         words, signs = pack_units(
             literals[units],
             inputs,
@@ -279,13 +195,7 @@ def _search_blocks(literals, inputs, targets, num_literals, free, memory_budget)
                 list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
             )
             found = _best_in_blocks(
-                words,
-                signs,
-                examples,
-                num_taken,
-                blocks,
-                _coefficients(size, free),
-                at_once=units_at_once(units.stop - units.start),
+                words, signs, examples, num_taken, blocks, _coefficients(size, free)
             )
             best.append((blocks, *map(np.asarray, found)))
         for unit in range(done, units.stop):
@@ -369,12 +279,11 @@ def best_in_block(
     return counts.min(1), counts.argmin(1).astype(jnp.int32)
 
 
-@partial(jax.jit, static_argnames="at_once")
-def _best_in_blocks(words, signs, examples, num_taken, blocks, coefficients, *, at_once: int):
+@jax.jit
+def _best_in_blocks(words, signs, examples, num_taken, blocks, coefficients):
     """Of every unit and tuple of blocks [C, N] the best sets: two [u, C, N]."""
 
-    def one_unit(unit):
-        words, signs, examples, num_taken = unit
+    def one_unit(words, signs, examples, num_taken):
         parts = words.reshape(-1, _BLOCK, words.shape[-1])
         return jax.lax.map(
             lambda block: best_in_block(
@@ -383,7 +292,7 @@ def _best_in_blocks(words, signs, examples, num_taken, blocks, coefficients, *, 
             blocks,
         )
 
-    return jax.lax.map(one_unit, (words, signs, examples, num_taken), batch_size=at_once)
+    return jax.vmap(one_unit)(words, signs, examples, num_taken)
 
 
 def _first_of_best(blocks, counts, places, free):

@@ -1,0 +1,122 @@
+"""Every set of few inputs, of any size, scored at once.
+
+The examples collapse to counts by pattern of true and false literals, [2^n], and one pass over the
+inputs turns these into counts by set and number of literals that hold.
+
+Axis letters: E examples, N literals, M needed, n inputs, u units.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mofn_jax.chunking import chunks
+from mofn_jax.literals import Literals, literal_truth
+
+# What becomes of an input in an assignment.
+_TAKEN, _ABSENT, _FLIPPED = 0, 1, 2
+
+_MOST_ASSIGNMENTS = 2**16  # 16 inputs, or 10 with free signs
+
+
+def all_sets_fit(num_inputs: int, free: bool) -> bool:
+    """Whether there are few enough inputs for all their sets, signed or not."""
+    return (3 if free else 2) ** num_inputs <= _MOST_ASSIGNMENTS
+
+
+def best_of_all_sets(
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    num_literals: int,
+    free: bool,
+    memory_budget: int,
+) -> Iterator[list[tuple[int, np.ndarray, np.ndarray, int]]]:
+    """Of every unit, the best set for each N = 1..num_literals and M = 1..N, in this order.
+
+    Args:
+      literals: of each of u units.
+      inputs: [E, n] real numbers.
+      targets: [E, u] booleans.
+      num_literals: the largest N.
+      free: whether literals may be negated.
+      memory_budget: bytes of working memory; never changes the result.
+
+    Yields:
+      For each unit a list of M, the positions [N] of the literals, which of them are negated [N],
+      and the number of errors.
+    """
+    num_inputs = inputs.shape[1]
+    roles = np.indices((3 if free else 2,) * num_inputs).reshape(num_inputs, -1).T
+    sizes = (roles != _ABSENT).sum(1)
+    done = 0
+    at_once = max(1, memory_budget // (24 * len(roles) * (num_inputs + 1)))
+    for units in chunks(targets.shape[1], at_once):
+        histograms = np.stack(
+            [
+                _signed_patterns(*unit, inputs)
+                for unit in zip(literals[units], targets.T[units], strict=True)
+            ]
+        )
+        counts = np.asarray(_count_units_assignments(histograms, free=free))
+        for unit in range(done, units.stop):
+            on = int(targets[:, unit].sum())
+            unit_counts = counts[unit - units.start]
+            missing = roles[:, len(literals[unit].inputs) :]
+            legal = (missing == _ABSENT).all(1)
+            found = []
+            for size in range(1, min(num_literals, len(literals[unit].inputs)) + 1):
+                rows = np.flatnonzero(legal & (sizes == size))
+                for m in range(1, size + 1):
+                    row = rows[np.argmin(unit_counts[rows, m])]
+                    positions = np.flatnonzero(roles[row] != _ABSENT)
+                    flipped = roles[row, positions] == _FLIPPED
+                    found.append((m, positions, flipped, on + int(unit_counts[row, m])))
+            yield found
+        done = units.stop
+
+
+def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Of each pattern of true and false literals, its examples with the unit off minus on.
+
+    [2^n] int32; the first literal is the highest bit of the pattern.
+    """
+    num_inputs = inputs.shape[1]
+    values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(literals.inputs)]
+    pattern = literal_truth(literals, inputs) @ values
+    signs = np.where(target, -1, 1)
+    return np.bincount(pattern, signs, minlength=2**num_inputs).astype(np.int32)
+
+
+def count_assignments(histogram: jax.Array, *, free: bool) -> jax.Array:
+    """The signed examples on which at least M literals of each assignment hold.
+
+    One input after the other changes from "its literal is false or true" to "it is taken, absent,
+    or taken negated", while the number of literals that hold moves along the last axis.
+
+    Args:
+      histogram: [2^n] int32 by pattern, the first input the highest bit.
+      free: whether inputs may be taken negated.
+
+    Returns:
+      [2^n or 3^n, n + 1] int32 at [assignment, M], the first input the highest digit.
+    """
+    num_inputs = len(histogram).bit_length() - 1
+    counts = jnp.zeros((1, len(histogram), num_inputs + 1), jnp.int32)
+    counts = counts.at[0, :, 0].set(histogram)
+    for _ in range(num_inputs):
+        false, true = jnp.split(counts, 2, axis=1)
+        ways = [false + jnp.roll(true, 1, axis=-1), false + true]
+        if free:
+            ways.append(jnp.roll(false, 1, axis=-1) + true)
+        counts = jnp.stack(ways, axis=1).reshape(-1, false.shape[1], num_inputs + 1)
+    return jax.lax.cumsum(counts[:, 0], axis=1, reverse=True)
+
+
+@partial(jax.jit, static_argnames="free")
+def _count_units_assignments(histograms, *, free: bool):
+    return jax.vmap(partial(count_assignments, free=free))(histograms)
