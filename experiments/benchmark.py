@@ -80,11 +80,10 @@ def main(argv: Sequence[str]) -> None:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             measured = process.submit(measure, sizes[size], activation, options.seed).result()
         rows += [{"size": size, "activation": activation, **row} for row in measured]
-        report = {"machine": machine(), "rows": rows}
-        text = json.dumps(report, indent=1)
-        outputs.write_whole(workdir / "benchmark.json", lambda path, text=text: path.write_text(text))
+        text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
+        outputs.write_text(workdir / "benchmark.json", text)
     table = format_rows(rows)
-    outputs.write_whole(workdir / "benchmark.txt", lambda path: path.write_text(table + "\n"))
+    outputs.write_text(workdir / "benchmark.txt", table + "\n")
     print(table)
     print(f"\n{machine()}\nwritten to {workdir}")
 
@@ -289,9 +288,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     lines = [list(columns.values())]
     for row in rows:
         cells = [row.get(name) for name in columns]
-        lines.append(
-            ["" if c is None else c if isinstance(c, str) else f"{c:.4g}" for c in cells]
-        )
+        lines.append(["" if c is None else c if isinstance(c, str) else f"{c:.4g}" for c in cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))

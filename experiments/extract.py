@@ -48,7 +48,9 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_literals", None, "The most literals in a rule.", 1, flag_values=values
     )
-    flags.DEFINE_string("workdir", None, "Where to write; under runs/ if not given.", flag_values=values)
+    flags.DEFINE_string(
+        "workdir", None, "Where to write; under runs/ if not given.", flag_values=values
+    )
 
 
 def main(argv: Sequence[str]) -> None:

@@ -29,7 +29,14 @@ from mofn_jax.rules import (
     rules_to_json,
     select_rules,
 )
-from mofn_jax.scoring import PrefixOrder, complexity, pack_examples, prefix_order, score_layer, score_unit
+from mofn_jax.scoring import (
+    PrefixOrder,
+    complexity,
+    pack_examples,
+    prefix_order,
+    score_layer,
+    score_unit,
+)
 from mofn_jax.search import SEARCHES
 from mofn_jax.thresholds import (
     Thresholds,

@@ -1,4 +1,4 @@
-"""What the public functions ask of their arguments: each check raises a ValueError that names it."""
+"""What public functions ask of their arguments: each check raises a ValueError that names one."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -59,12 +59,16 @@ def best_cuts_of_targets(
     targets = jnp.pad(targets, ((0, 0), (0, groups * size - num_targets)))
     targets = targets.T.reshape(groups, size, num_examples)
 
-    def best_of_group(group: jax.Array) -> tuple[jax.Array, jax.Array]:  # [size, E] -> two [n, size]
+    places = _place_table(table)
+
+    def best_of_group(
+        group: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:  # [size, E] -> two [n, size]
         on = group.sum(1, dtype=jnp.int32)
-        tables = _class_table(table, on), _class_table(table, num_examples - on)
-        words = _pack(group)
+        off = num_examples - on
+        shared = _pack(group), _class_table(table, on), _class_table(table, off), places
         return lax.map(
-            lambda column: _best_cuts_of_column(*column, words, *tables, _place_table(table)),
+            lambda column: _best_cuts_of_column(column[0], column[1], *shared),
             (order, is_cut),
             batch_size=at_once,
         )
@@ -96,7 +100,7 @@ def best_cuts_of_classes(
     one_hot = labels[None] == jnp.arange(num_classes)[:, None]
     class_table = _class_table(table, one_hot.sum(1, dtype=jnp.int32))
     words = [_pack(one_hot[start : start + _WORD]) for start in range(0, num_classes, _WORD)]
-    place_table = _place_table(table)
+    places = _place_table(table)
 
     def best_of_column(column: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         order, is_cut = column
@@ -107,7 +111,7 @@ def best_cuts_of_classes(
 
         def gains(t: jax.Array) -> jax.Array:  # at place t of every block: [B]
             inside = _look_up(class_table, start + _count_first(sorted_labels, t)).sum(0)
-            return jnp.where(valid[t], inside - place_table[t], _NOT_A_CUT)
+            return jnp.where(valid[t], inside - places[t], _NOT_A_CUT)
 
         all_gains = lax.map(gains, jnp.arange(_WORD)).T.reshape(-1)
         cut = jnp.where(valid.any(), jnp.argmax(all_gains).astype(jnp.int32), -1)
@@ -116,7 +120,7 @@ def best_cuts_of_classes(
     return lax.map(best_of_column, (order, is_cut), batch_size=at_once)
 
 
-def _best_cuts_of_column(order, is_cut, words, on_table, off_table, place_table):
+def _best_cuts_of_column(order, is_cut, words, on_table, off_table, places):
     """The best cut of one column about each of at most 32 targets.
 
     Args:
@@ -124,7 +128,7 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, place_table)
       is_cut: [E] bool.
       words: [E + 1] uint32, bit j of words[e]: is target j on at example e.
       on_table, off_table: [u, .] int32, the brackets of the examples that are on and off.
-      place_table: [32, B] int32, the bracket of the cut's place.
+      places: [32, B] int32, the bracket of the cut's place.
 
     Returns:
       Two [u] int32, the cut, -1 where there is none, and E times its gain.
@@ -142,7 +146,7 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, place_table)
         return jnp.where(valid, both - place, _NOT_A_CUT)
 
     def step(t, best):  # the gain alone: to carry its place along takes twice the time
-        here = gains(t, labels, start, block_start, valid[t][None], place_table[t][None])
+        here = gains(t, labels, start, block_start, valid[t][None], places[t][None])
         return jnp.maximum(best, here)
 
     best = lax.fori_loop(0, _WORD, step, jnp.full_like(start, _NOT_A_CUT), unroll=4)
@@ -154,7 +158,7 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, place_table)
         start,
         _WORD * block,
         valid.T[block[:, 0]],
-        place_table.T[block[:, 0]],
+        places.T[block[:, 0]],
     )
     cut = _WORD * block[:, 0] + jnp.argmax(best_block_gains, axis=1).astype(jnp.int32)
     return jnp.where(valid.any(), cut, -1), jnp.where(valid.any(), best_block_gains.max(1), 0)

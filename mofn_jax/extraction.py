@@ -26,7 +26,7 @@ from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES
 from mofn_jax.thresholds import best_thresholds, binarize_targets, softmax_targets
 
-DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 class LayerRules(NamedTuple):
@@ -213,9 +213,7 @@ def layer_targets(
     return binarize_targets(activations, layer.predictions, int(layer.predictions.max()) + 1)
 
 
-def unit_inputs(
-    layer: Layer, positions: np.ndarray | None
-) -> Iterator[tuple[slice, np.ndarray]]:
+def unit_inputs(layer: Layer, positions: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
     """The inputs [E, n] of each run of units that share them: all, or the patch of one filter."""
     if positions is None:
         yield slice(0, layer.weights.shape[-1]), layer.inputs
@@ -247,7 +245,7 @@ def measure_layer(
 ) -> dict[float, tuple[Rule, ...]]:
     """The rules of every beta with their errors on the layer's examples as held-out errors."""
     targets, _ = layer_targets(layer, positions, thresholds)
-    measured: dict[float, tuple[Rule, ...]] = {beta: () for beta in rules}
+    measured: dict[float, tuple[Rule, ...]] = dict.fromkeys(rules, ())
     for units, inputs in unit_inputs(layer, positions):
         for beta in rules:
             measured[beta] += measure_held_out(rules[beta][units], inputs, targets[:, units])

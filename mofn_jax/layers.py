@@ -1,8 +1,8 @@
 """What enters and leaves each layer of a trained network.
 
 The network is traced once. Calls of Dense and Conv are intercepted and marked, and the marks show
-in the traced program what enters each layer and, followed through elementwise functions, what leaves
-its nonlinearity. So it works for any Linen module, not only for ours.
+in the traced program what enters each layer and, followed through elementwise functions, what
+leaves its nonlinearity. So it works for any Linen module, not only for ours.
 
 Axis letters: E examples, n inputs, u units, k classes; H, W, C rows, columns and channels of what
 enters a convolution, H', W' rows and columns of what leaves it.
@@ -112,7 +112,9 @@ def capture_layers(
                 name=call.name,
                 kind=call.kind,
                 weights=weights,
-                bias=np.asarray(parameters.get("bias", np.zeros_like(weights, shape=weights.shape[-1:]))),
+                bias=np.asarray(
+                    parameters.get("bias", np.zeros_like(weights, shape=weights.shape[-1:]))
+                ),
                 inputs=enters,
                 activations=leaves,
                 predictions=logits.argmax(-1).astype(np.int32),
@@ -211,16 +213,18 @@ def _program(network, structure, shapes, layers, call_kwargs) -> _Program:
     seen: list[tuple[tuple[str, ...], Convolution | None]] = []
 
     def mark(next_call, args, kwargs, context):
-        module, inputs = context.module, args[0] if args else None
-        fits = context.method_name == "__call__" and (
-            (type(module) is nn.Dense and inputs.ndim == 2)
-            or (type(module) is nn.Conv and _explains_convolution(module, inputs))
-        )
-        if not fits:
+        module = context.module
+        if context.method_name != "__call__" or not args:
             return next_call(*args, **kwargs)
-        seen.append((module.path, _convolution(module, inputs) if inputs.ndim == 4 else None))
+        if type(module) is nn.Dense and args[0].ndim == 2:
+            convolution = None
+        elif type(module) is nn.Conv and _is_explained(module, args[0]):
+            convolution = _convolution(module, args[0])
+        else:
+            return next_call(*args, **kwargs)
+        seen.append((module.path, convolution))
         label = str(len(seen) - 1)
-        outputs = next_call(checkpoint_name(inputs, f"enters {label}"), *args[1:], **kwargs)
+        outputs = next_call(checkpoint_name(args[0], f"enters {label}"), *args[1:], **kwargs)
         return checkpoint_name(outputs, f"leaves {label}")
 
     def logits(*leaves):
@@ -272,7 +276,7 @@ def _program(network, structure, shapes, layers, call_kwargs) -> _Program:
     return _Program(tuple(calls[i] for i in wanted), run, warning.strip())
 
 
-def _explains_convolution(module: nn.Conv, inputs: jax.Array) -> bool:
+def _is_explained(module: nn.Conv, inputs: jax.Array) -> bool:
     """Whether its units are sums over one patch of zero-padded images."""
     return (
         inputs.ndim == 4
@@ -288,7 +292,8 @@ def _convolution(module: nn.Conv, inputs: jax.Array) -> Convolution:
     strides, dilation = _pair(module.strides), _pair(module.kernel_dilation)
     padding = module.padding
     if isinstance(padding, str):
-        extent = [(size - 1) * d + 1 for size, d in zip(module.kernel_size, dilation, strict=True)]
+        kernel_size = _pair(module.kernel_size)
+        extent = [(size - 1) * d + 1 for size, d in zip(kernel_size, dilation, strict=True)]
         pads = jax.lax.padtype_to_pads(inputs.shape[1:3], extent, strides, padding)
     else:
         pads = [_pair(side) for side in _pair(padding)]
@@ -303,12 +308,13 @@ def _pair(value: Any) -> tuple[Any, ...]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-_CALLS = {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "closed_call", "remat", "checkpoint"}
-_ELEMENTWISE = _CALLS | set(
-    "abs add and atan2 cbrt ceil clamp convert_element_type copy cos cosh div eq erf erf_inv erfc "
-    "exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg "
-    "not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor "
-    "broadcast_in_dim".split()
+_ELEMENTWISE = frozenset(
+    """
+    abs add and atan2 broadcast_in_dim cbrt ceil clamp convert_element_type copy cos cosh div eq erf
+    erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min
+    mul ne neg not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh
+    xor checkpoint closed_call custom_jvp_call custom_vjp_call jit pjit
+    """.split()
 )
 
 
@@ -324,7 +330,7 @@ def _computed_from(
         operands = _operands(equation)
         if not operands or not all(operand in found for operand in operands):
             continue
-        if elementwise and not _is_elementwise(equation, start.aval.shape):
+        if elementwise and not _is_elementwise(equation, _shape(start)):
             continue
         found |= dict.fromkeys(equation.outvars, equation)
     return found
@@ -334,23 +340,28 @@ def _operands(equation: jex.JaxprEqn) -> list[jex.Var]:
     return [v for v in equation.invars if not isinstance(v, jex.Literal)]
 
 
-def _is_elementwise(equation: jex.JaxprEqn, shape: tuple[int, ...]) -> bool:
+def _shape(variable: jex.Var | jex.Literal) -> tuple[int, ...] | None:
+    return getattr(variable.aval, "shape", None)
+
+
+def _is_elementwise(equation: jex.JaxprEqn, shape: tuple[int, ...] | None) -> bool:
     if equation.primitive.name not in _ELEMENTWISE:
         return False
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
     if inner is not None:
         inner = getattr(inner, "jaxpr", inner)
         return all(_is_elementwise(e, shape) for e in inner.eqns)
-    return all(v.aval.shape in ((), shape) for v in (*equation.invars, *equation.outvars))
+    return all(_shape(v) in ((), shape) for v in (*equation.invars, *equation.outvars))
 
 
 def _after_nonlinearity(leaves: jex.Var, jaxpr: jex.Jaxpr) -> tuple[jex.Var, bool]:
     """What is left of a layer's output after elementwise functions, and whether that is clear."""
     found = _computed_from(leaves, jaxpr, elementwise=True)
-    used = {v: None for v in jaxpr.outvars if v in found}
+    used = dict.fromkeys(v for v in jaxpr.outvars if v in found)
     for equation in jaxpr.eqns:
         if not all(v in found for v in equation.outvars):
-            used |= {v: None for v in _operands(equation) if v in found}
+            used |= dict.fromkeys(v for v in _operands(equation) if v in found)
     if len(used) > 1:
         return leaves, False
-    return next(iter(used or reversed(found))), True  # nothing uses it: the network's side output
+    # Where nothing uses it, it is an output of the network's beside the logits.
+    return next(iter(used)) if used else list(found)[-1], True

@@ -26,28 +26,29 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text(text))
+
+
 def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes config.json: what the run was asked to do, and with which versions."""
     versions = {name: version(name) for name in ("mofn_jax", "jax", "flax", "numpy")}
-    text = json.dumps({**config, "versions": versions}, indent=1)
-    write_whole(workdir / "config.json", lambda path: path.write_text(text))
+    write_text(workdir / "config.json", json.dumps({**config, "versions": versions}, indent=1))
 
 
 def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
     """Writes layers.csv, rules.json, rules.txt and landscape.png for the layers done so far."""
     rows = [row for result in results for row in layer_rows(result)]
     rules = [rule for result in results for group in result.rules.values() for rule in group]
-    text = "\n".join(f"beta {rule.beta:g}  {rule}" for rule in rules)
-    ax = plot_landscape(rows)
-    files: dict[str, Callable[[Path], Any]] = {
-        "layers.csv": lambda path: path.write_text(rows_to_csv(rows)),
-        "rules.json": lambda path: path.write_text(rules_to_json(rules)),
-        "rules.txt": lambda path: path.write_text(text + "\n"),
-        "landscape.png": lambda path: ax.figure.savefig(path, dpi=150),
-    }
-    for name, write in files.items():
-        write_whole(workdir / name, write)
-    plt.close(ax.figure)
+    lines = [f"beta {rule.beta:g}  {rule}\n" for rule in rules]
+    write_text(workdir / "layers.csv", rows_to_csv(rows))
+    write_text(workdir / "rules.json", rules_to_json(rules))
+    write_text(workdir / "rules.txt", "".join(lines))
+    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    plot_landscape(rows, ax=ax)
+    write_whole(workdir / "landscape.png", lambda path: figure.savefig(path, dpi=150))
+    plt.close(figure)
 
 
 def summary(results: Sequence[LayerRules]) -> str:

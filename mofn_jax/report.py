@@ -67,9 +67,7 @@ def _means(rules: Sequence[Rule]) -> dict[str, float]:
 def format_table(rows: Sequence[LayerRow]) -> str:
     """The rows as aligned text, numbers to the right."""
     heads = [field.replace("_", " ") for field in LayerRow._fields]
-    cells = [
-        [value if isinstance(value, str) else _number(value) for value in row] for row in rows
-    ]
+    cells = [[value if isinstance(value, str) else _number(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [
         "  ".join(

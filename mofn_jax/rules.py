@@ -55,7 +55,7 @@ class Rule(NamedTuple):
 
 
 def skill(error: float, baseline_error: float) -> float:
-    """1 - error / baseline error; NaN where the baseline error is 0: there is nothing to explain."""
+    """1 - error / baseline error; NaN where that is 0 and there is nothing to explain."""
     return 1 - error / baseline_error if baseline_error else float("nan")
 
 
@@ -107,9 +107,7 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     inputs = checks.matrix("inputs", inputs, [None, None])
     needed = 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
     if inputs.shape[1] < needed:
-        raise ValueError(
-            f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}"
-        )
+        raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
     says = np.empty((len(inputs), len(rules)), bool)
     for rule, column in zip(rules, says.T, strict=True):
         hold = np.zeros(len(inputs), np.int32)

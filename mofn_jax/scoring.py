@@ -218,7 +218,7 @@ def _least_ranks(literals, targets, examples, ranks, *, by_bits: bool, at_once: 
     """Of each unit (literals [u, N, W], targets [u, W]) the least ranks, [u, 32 W + 1]."""
     one = least_ranks_by_bits if by_bits else least_ranks_by_walk
     return jax.lax.map(
-        lambda unit: one(*unit, examples, ranks), (literals, targets), batch_size=at_once
+        lambda unit: one(unit[0], unit[1], examples, ranks), (literals, targets), batch_size=at_once
     )
 
 

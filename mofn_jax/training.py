@@ -127,7 +127,9 @@ def train(
     state = optax.adam(learning_rate).init(params)
     history: dict[str, list[float]] = {}
     for epoch in range(1, num_epochs + 1):
-        order = np.asarray(jax.random.permutation(jax.random.fold_in(order_key, epoch), len(labels)))
+        order = np.asarray(
+            jax.random.permutation(jax.random.fold_in(order_key, epoch), len(labels))
+        )
         losses = []
         for start in range(0, len(labels), batch_size):
             batch = order[start : start + batch_size]

@@ -15,9 +15,7 @@ def arrays(tmp_path):
     """A hidden layer of 3 units, and a softmax layer of 2 above it; saved in many formats."""
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((200, 5)).astype(np.float32)
-    weights = np.array(
-        [[1, 0, 2], [1, 0, 0], [1, -1, 0], [0, 2, 0], [0, 0, 0.5]], np.float32
-    )
+    weights = np.array([[1, 0, 2], [1, 0, 0], [1, -1, 0], [0, 2, 0], [0, 0, 0.5]], np.float32)
     hidden = np.maximum(inputs @ weights, 0)
     top = np.array([[1, -1], [1, 0], [-1, 2]], np.float32)
     logits = hidden @ top
@@ -79,7 +77,7 @@ def test_softmax_layer(arrays):
     )
     assert {rule.unit for rule in rules} == {0, 1}
     assert all(rule.unit_threshold is None and rule.held_out_error is None for rule in rules)
-    assert min(rule.error for rule in rules) < 0.1
+    assert all(rule.error <= rule.baseline_error < 0.5 for rule in rules)
 
 
 @pytest.mark.parametrize(

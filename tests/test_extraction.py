@@ -1,4 +1,4 @@
-"""Whole extraction: known truths come back, errors are what evaluation says, bad input is refused."""
+"""Extraction: known truths come back, errors are what evaluation says, bad input is refused."""
 
 import itertools
 
@@ -60,7 +60,15 @@ def test_both_halves_of_monks_2():
     ("name", "terms"),
     [
         # a1 = a2 or a5 = 1; an AND for each term, as (column, negated)
-        ("monks-1", [[(0, False), (3, False)], [(1, False), (4, False)], [(2, False), (5, False)], [(11, False)]]),
+        (
+            "monks-1",
+            [
+                [(0, False), (3, False)],
+                [(1, False), (4, False)],
+                [(2, False), (5, False)],
+                [(11, False)],
+            ],
+        ),
         # a5 = 3 and a4 = 1, or a5 != 4 and a2 != 3
         ("monks-3", [[(8, False), (13, False)], [(5, True), (14, True)]]),
     ],

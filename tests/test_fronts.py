@@ -56,7 +56,6 @@ def test_front_and_every_beta_against_enumeration(num_inputs, seed):
         assert shape(chosen) == (wrong, taken, m)
 
 
-
 def test_a_tie_of_the_loss_goes_to_the_less_complex_rule():
     literals = mofn.Literals(np.arange(2), np.ones(2), np.zeros(2, bool))
     simple = mofn.Candidate(1, literals.first(1), errors=6, complexity=0.25)

@@ -95,7 +95,7 @@ def test_json_gives_equal_rules_back():
     rules = (
         make_rule(error=1 / 3, literals=(mofn.Literal(7, 0.1 + 0.2, True),)),
         make_rule(m=0, literals=(), position=(1, 2), kernel_shape=(3, 3, 8), layer="conv_0"),
-        make_rule(held_out_error=1e-9, held_out_baseline_error=0.5, beta=0.1, unit_threshold=5e-324),
+        make_rule(held_out_error=1e-9, held_out_baseline_error=0.5, unit_threshold=5e-324),
     )
     again = mofn.rules_from_json(mofn.rules_to_json(rules))
     assert again == rules

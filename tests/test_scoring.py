@@ -2,7 +2,6 @@
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
-import hypothesis.strategies as st
 import jax
 import numpy as np
 import oracle
@@ -81,9 +80,7 @@ def random_layer(num_examples=70, num_inputs=6, num_units=5):
     return literals, inputs, rng.random((num_examples, num_units)) < 0.4
 
 
-@pytest.mark.parametrize(
-    "least_ranks", [scoring.least_ranks_by_bits, scoring.least_ranks_by_walk]
-)
+@pytest.mark.parametrize("least_ranks", [scoring.least_ranks_by_bits, scoring.least_ranks_by_walk])
 @pytest.mark.parametrize("num_examples", [1, 33, 70])
 def test_least_ranks_are_those_of_the_table(least_ranks, num_examples):
     rng = np.random.default_rng(num_examples)

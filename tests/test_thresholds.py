@@ -36,9 +36,7 @@ def assert_best(values, labels, threshold, reported_gain):
     assert gains[threshold] >= best - WITHIN
     assert reported_gain == pytest.approx(best, abs=WITHIN)
     counts = split_counts(values, labels, threshold)
-    assert threshold == min(
-        c for c in candidates if split_counts(values, labels, c) == counts
-    )
+    assert threshold == min(c for c in candidates if split_counts(values, labels, c) == counts)
 
 
 def assert_all_best(inputs, targets):

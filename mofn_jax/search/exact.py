@@ -14,7 +14,6 @@ Axis letters: E examples, N literals, M needed, n inputs, u units, W words of 32
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +81,7 @@ def exact(
         units.append(non_dominated(constant_rules(targets[:, unit]) + candidates))
         if progress is not None:
             progress(1)
-    return RuleFront(tuple(units), targets.sum(0), *inputs.shape, proven_literals=proven)
+    return RuleFront(tuple(units), targets.sum(0), *inputs.shape, proven)
 
 
 def provable_literals(
