@@ -30,6 +30,19 @@ def parse(
     return values
 
 
+def numbers(name: str, words: Sequence[str]) -> list[float]:
+    """The numbers that a list flag holds.
+
+    Raises:
+      flags.Error: a word is not a number.
+    """
+    try:
+        return [float(word) for word in words]
+    except ValueError:
+        wrong = next(word for word in words if not word.replace(".", "", 1).isdigit())
+        raise flags.Error(f"{name}: {wrong!r} is not a number") from None
+
+
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a script's `main` on the command line; a wrong flag ends it with a line that says so."""
     try:

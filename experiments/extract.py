@@ -55,6 +55,7 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    betas = command_line.numbers("betas", options.betas)
     name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
     workdir = Path(options.workdir or f"runs/{name}")
     dataset = mofn.load_dataset(options.dataset, data_dir=options.data_dir, seed=options.seed)
@@ -83,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
             params,
             examples,
             held_out=dataset.test.inputs,
-            betas=[float(beta) for beta in options.betas],
+            betas=betas,
             layers=options.layers,
             search=options.search,
             max_literals=options.max_literals,

@@ -54,6 +54,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    betas = command_line.numbers("betas", options.betas)
     workdir = Path(options.workdir or f"runs/{options.name}")
     layer = load_layer(options)
     shuffled = np.random.default_rng(options.seed).permutation(len(layer.inputs))
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
         result = mofn.explain_layer(
             take_examples(layer, found_on),
             held_out=take_examples(layer, held_out) if num_held_out else None,
-            betas=[float(beta) for beta in options.betas],
+            betas=betas,
             search=options.search,
             max_literals=options.max_literals,
             progress=bar.update,

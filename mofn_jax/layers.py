@@ -196,16 +196,21 @@ def _variables(params: Any) -> Mapping[str, Any]:
 
 
 def _program_for(network, variables, inputs, layers, call_kwargs) -> _Program:
-    """The program for inputs of this shape; kept, so that it compiles once."""
+    """The program for inputs of this shape; kept, if the network can be hashed, to compile once."""
     leaves, structure = jax.tree.flatten((variables, inputs))
     shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
-    return _program(
+    asked = (
         network,
         structure,
         shapes,
         layers if layers is None else tuple(layers),
         tuple(sorted((call_kwargs or {}).items())),
     )
+    try:
+        hash(asked)
+    except TypeError:
+        return _program.__wrapped__(*asked)
+    return _program(*asked)
 
 
 @lru_cache(maxsize=64)
@@ -247,7 +252,11 @@ def _program(network, structure, shapes, layers, call_kwargs) -> _Program:
         if times_called[path] > 1 or enters is None or leaves is None:
             continue  # named below, as a layer that is not explained
         kind = "dense" if convolution is None else "conv"
-        if logits_variable in _computed_from(leaves, traced.jaxpr, elementwise=False):
+        if (
+            kind == "dense"
+            and _shape(leaves) == _shape(logits_variable)
+            and logits_variable in _computed_from(leaves, traced.jaxpr, elementwise=False)
+        ):
             kind = "softmax"
         else:
             leaves, is_clear = _after_nonlinearity(leaves, traced.jaxpr)
@@ -312,8 +321,8 @@ _ELEMENTWISE = frozenset(
     """
     abs add and atan2 broadcast_in_dim cbrt ceil clamp convert_element_type copy cos cosh div eq erf
     erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min
-    mul ne neg not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh
-    xor checkpoint closed_call custom_jvp_call custom_vjp_call jit pjit
+    mul ne neg not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan
+    tanh xor checkpoint closed_call custom_jvp_call custom_vjp_call jit pjit
     """.split()
 )
 

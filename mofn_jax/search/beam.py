@@ -19,17 +19,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import xlogy
 
 from mofn_jax import checks
 from mofn_jax.chunking import chunks
-from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, non_dominated
+from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals
 from mofn_jax.scoring import complexity
-from mofn_jax.search.counting import pack_units, signed_count, signed_counts
-from mofn_jax.search.exact import exact
+from mofn_jax.search.counting import all_examples, pack_units, signed_count, signed_counts
+from mofn_jax.search.exact import MOST_EXACT, NO_SET, best_sets, provable_literals
 from mofn_jax.search.weight_order import weight_order
 
-_NO_SET = np.iinfo(np.int32).max
 _MOST_ROUNDS = 8  # of swaps, at each visit of a cell
 
 
@@ -137,7 +137,7 @@ def _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memo
             )
         ]
         beams = _search_units(
-            jax.tree.map(lambda *fields: np.stack(fields), *packed), cells, beam_width=beam_width
+            jax.tree.map(lambda *fields: jnp.stack(fields), *packed), cells, beam_width=beam_width
         )
         sets, counts = map(np.asarray, beams)
         for unit in range(done, units.stop):
@@ -145,12 +145,12 @@ def _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memo
             yield [
                 Candidate(
                     m,
-                    _literals_at(literals[unit], sets[unit - units.start, n, m, 0, :n], num_inputs),
-                    on + int(counts[unit - units.start, n, m, 0]),
+                    _literals_at(literals[unit], sets[unit - units.start, n, m, :n], num_inputs),
+                    on + int(counts[unit - units.start, n, m]),
                     float(complexity(m, n, num_inputs)),
                 )
                 for n, m in cells.tolist()
-                if counts[unit - units.start, n, m, 0] != NO_SET
+                if counts[unit - units.start, n, m] != NO_SET
             ]
         done = units.stop
 
@@ -187,11 +187,11 @@ def _prepare(words, word_signs, target, literals, best, free, largest) -> Unit:
         if size <= min(largest, MOST_EXACT):
             starts[size, 1 + rule.m, :size] = np.sort(taken + num_inputs * flipped)
     return Unit(
-        np.concatenate([words, np.zeros_like(words[:1])]),
-        word_signs,
-        np.append(owners, -1).astype(np.int32),
-        np.random.default_rng(0).integers(2**32, size=num_rows + 1, dtype=np.uint32),
-        starts,
+        words=jnp.concatenate([words, np.zeros_like(words[:1])]),
+        signs=jnp.asarray(word_signs),
+        inputs=jnp.append(owners, -1).astype(jnp.int32),
+        hashes=jax.random.bits(jax.random.key(0), num_rows + 1),
+        starts=jnp.asarray(starts),
     )
 
 
@@ -212,11 +212,14 @@ def _gains(words: np.ndarray, word_signs: np.ndarray, target: np.ndarray) -> np.
 
 @partial(jax.jit, static_argnames="beam_width")
 def _search_units(units: Unit, cells: jax.Array, *, beam_width: int) -> Beam:
-    return jax.lax.map(
-        partial(search_unit, cells=cells, beam_width=beam_width),
-        units,
-        batch_size=1 if jax.default_backend() == "cpu" else len(units.signs),
-    )
+    """The best set of every cell of every unit: sets [u, K + 2, K + 2, K], counts likewise."""
+
+    def best(unit: Unit) -> Beam:
+        return jax.tree.map(lambda f: f[:, :, 0], search_unit(unit, cells, beam_width=beam_width))
+
+    # A CPU does best with one unit at a time in its cache, other devices with all of them.
+    one_by_one = jax.default_backend() == "cpu"
+    return jax.lax.map(best, units, batch_size=1 if one_by_one else len(units.signs))
 
 
 def search_unit(unit: Unit, cells: jax.Array, *, beam_width: int) -> Beam:
@@ -231,34 +234,134 @@ def search_unit(unit: Unit, cells: jax.Array, *, beam_width: int) -> Beam:
       Sets [K + 2, K + 2, B, K] and counts [K + 2, K + 2, B], at [N, M].
     """
     largest = unit.starts.shape[2]
-    nothing = len(unit.words) - 1
     shape = (largest + 2, largest + 2, beam_width)
-    beams = Beam(jnp.full((*shape, largest), nothing), jnp.full(shape, NO_SET))
-    beams = beams._replace(counts=beams.counts.at[0, :, 0].set(0))  # the set of no literals
+    sets = jnp.full((*shape, largest), len(unit.words) - 1, jnp.int32)
+    counts = jnp.full(shape, NO_SET).at[0, :, 0].set(0)  # the set of no literals
 
     def visit(beams: Beam, cell: jax.Array) -> tuple[Beam, None]:
         size, m = cell
-        improved = improve(unit, gather(unit, beams, size, m), size, m)
-        return Beam(*(f.at[size, m].set(new) for f, new in zip(beams, improved))), None
+        beam = improve(unit, gather(unit, beams, size, m), size, m)
+        beams = Beam(
+            beams.sets.at[size, m].set(beam.sets), beams.counts.at[size, m].set(beam.counts)
+        )
+        return beams, None
 
-    beams, _ = jax.lax.scan(visit, beams, jnp.concatenate([cells, cells[::-1]]))
-    return beams
+    return jax.lax.scan(visit, Beam(sets, counts), jnp.concatenate([cells, cells[::-1]]))[0]
 
 
 def gather(unit: Unit, beams: Beam, size: jax.Array, m: jax.Array) -> Beam:
-    """The best of a cell's own sets, its starts, and the sets of cells beside it with one literal
-    more or less."""
-    beam_width, largest = beams.sets.shape[2:]
+    """The best of a cell's own sets, its starts, and its neighbours' sets with one more literal or
+    one less."""
+    width = beams.sets.shape[2]
 
-    def beside(n: jax.Array, *ms: jax.Array) -> Beam:
-        return Beam(*(jnp.concatenate([field[n, m] for m in ms]) for field in beams))
+    def join(*cells: Beam) -> Beam:
+        return Beam(*(jnp.concatenate(fields) for fields in zip(*cells, strict=True)))
 
-    own = beside(size, m)
-    smaller, larger = beside(size - 1, m - 1, m), beside(size + 1, m, m + 1)
+    def cell(n: jax.Array, m: jax.Array) -> Beam:
+        return Beam(beams.sets[n, m], beams.counts[n, m])
+
     starts = unit.starts[size]
-    start_counts = jax.vmap(lambda rows: signed_count(at_least(unit, rows)[m], unit.signs))(starts)
-    is_start = (starts != len(unit.words) - 1).sum(1) == size
-    grown = Openings(*(field[:, size - 1] for field in openings(unit, smaller, m)))
-    shrunk = Openings(
-        *(field.reshape(-1, *field.shape[2:]) for field in openings(unit, larger, m))
+    start_counts = signed_count(levels(unit, starts)[:, m], unit.signs)
+    is_start = (starts < len(unit.words) - 1).sum(1) == size
+    smaller = join(cell(size - 1, m - 1), cell(size - 1, m))
+    larger = join(cell(size + 1, m), cell(size + 1, m + 1))
+    shrunk = with_one_less(unit, larger, m)
+    pool = join(
+        cell(size, m),
+        Beam(starts, jnp.where(is_start, start_counts, NO_SET)),
+        fill(unit, with_room(unit, smaller, m), width),
+        Beam(shrunk.others, shrunk.counts),
     )
+    return best_distinct(unit, pool, width)
+
+
+def improve(unit: Unit, beam: Beam, size: jax.Array, m: jax.Array) -> Beam:
+    """Swaps one literal of the sets of a cell for another, the best swaps first, while it helps."""
+
+    def swap(state: tuple[Beam, jax.Array, int]) -> tuple[Beam, jax.Array, int]:
+        beam, _, rounds = state
+        swapped = fill(unit, with_one_less(unit, beam, m), len(beam.counts))
+        both = Beam(*(jnp.concatenate(fields) for fields in zip(beam, swapped, strict=True)))
+        better = best_distinct(unit, both, len(beam.counts))
+        return better, (better.counts < beam.counts).any(), rounds + 1
+
+    def goes_on(state: tuple[Beam, jax.Array, int]) -> jax.Array:
+        return state[1] & (state[2] < _MOST_ROUNDS)
+
+    return jax.lax.while_loop(goes_on, swap, (beam, jnp.bool_(True), 0))[0]
+
+
+class Openings(NamedTuple):
+    """Sets with room for a literal, and what it would decide."""
+
+    others: jax.Array  # [P, K] int32, ascending rows, the last R - 1
+    pivotal: jax.Array  # [P, W] uint32, examples on which M - 1 of them hold
+    counts: jax.Array  # [P] int32, signed examples on which M of them hold; NO_SET if no set
+
+
+def with_room(unit: Unit, beam: Beam, m: jax.Array) -> Openings:
+    """The sets of a beam, all of less than K literals, as they are."""
+    hold = levels(unit, beam.sets)
+    counts = jnp.where(beam.counts == NO_SET, NO_SET, signed_count(hold[:, m], unit.signs))
+    return Openings(beam.sets, hold[:, m - 1] & ~hold[:, m], counts)
+
+
+def with_one_less(unit: Unit, beam: Beam, m: jax.Array) -> Openings:
+    """The sets of a beam [B], of each all the ways to take a literal out: P = B K."""
+    nothing = len(unit.words) - 1
+    hold, literals = levels(unit, beam.sets), unit.words[beam.sets]
+    exactly, below = hold[:, m] & ~hold[:, m + 1], hold[:, m - 1] & ~hold[:, m]
+    decided = literals & exactly[:, None]
+    counts = signed_count(hold[:, m], unit.signs)[:, None] - signed_count(decided, unit.signs)
+    legal = (beam.counts[:, None] != NO_SET) & (beam.sets != nothing)
+    here = jnp.eye(beam.sets.shape[1], dtype=bool)
+    openings = Openings(
+        jnp.sort(jnp.where(here[None], nothing, beam.sets[:, None]), axis=-1),
+        decided | (~literals & below[:, None]),
+        jnp.where(legal, counts, NO_SET),
+    )
+    return jax.tree.map(lambda field: field.reshape(-1, *field.shape[2:]), openings)
+
+
+def levels(unit: Unit, sets: jax.Array) -> jax.Array:
+    """The examples on which at least 0, 1, ... K + 1 literals of each set hold.
+
+    Sets [P, K] make [P, K + 2, W].
+    """
+
+    def take(hold: jax.Array, rows: jax.Array) -> tuple[jax.Array, None]:
+        return hold.at[:, 1:].set(hold[:, 1:] | (hold[:, :-1] & unit.words[rows][:, None])), None
+
+    nothing = jnp.zeros((len(sets), sets.shape[1] + 2, unit.words.shape[1]), jnp.uint32)
+    return jax.lax.scan(take, nothing.at[:, 0].set(~nothing[:, 0]), sets.T)[0]
+
+
+def fill(unit: Unit, openings: Openings, width: int) -> Beam:
+    """The best sets of openings [P] with another literal in each."""
+    decided = signed_counts(openings.pivotal, unit.words[:-1], unit.signs)
+    # An opening has an empty row, of input -1: so have the rows of missing literals.
+    taken = (unit.inputs[openings.others][:, :, None] == unit.inputs[None, None, :-1]).any(1)
+    legal = ~taken & (openings.counts != NO_SET)[:, None]
+    counts = jnp.where(legal, openings.counts[:, None] + decided, NO_SET)
+    hashes = unit.hashes[openings.others].sum(1)[:, None] + unit.hashes[None, :-1]
+    places, counts = first_distinct(counts.reshape(-1), hashes.reshape(-1), width)
+    place, literal = jnp.divmod(places, len(unit.words) - 1)
+    sets = openings.others[place].at[:, -1].set(literal)
+    return Beam(jnp.sort(sets, axis=-1), counts)
+
+
+def best_distinct(unit: Unit, pool: Beam, width: int) -> Beam:
+    """The best different sets of a pool [C], the best first, of equals the first in the pool."""
+    places, counts = first_distinct(pool.counts, unit.hashes[pool.sets].sum(1), width)
+    return Beam(pool.sets[places], counts)
+
+
+def first_distinct(counts: jax.Array, hashes: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+    """Places of the least counts [C] of different hashes [C], in order, and these counts."""
+
+    def take(counts: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        place = jnp.argmin(counts)
+        rest = jnp.where(hashes == hashes[place], NO_SET, counts)
+        return rest, (place.astype(jnp.int32), counts[place])
+
+    return jax.lax.scan(take, counts, length=width)[1]

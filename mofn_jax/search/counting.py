@@ -65,6 +65,11 @@ def pack_units(
     return np.stack(words), np.stack(signs)
 
 
+def all_examples(target: np.ndarray) -> np.ndarray:
+    """All examples, packed by a target [E]: [W] uint32."""
+    return pack_by_target(pack_examples(np.ones((1, len(target)), bool)), target)[0][0]
+
+
 def signed_count(words: jax.Array, signs: jax.Array) -> jax.Array:
     """The signed number of examples in [..., W] uint32 under signs [W]: [...] int32."""
     return jax.lax.population_count(words).astype(jnp.int32) @ signs

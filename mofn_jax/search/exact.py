@@ -23,15 +23,15 @@ from mofn_jax import checks
 from mofn_jax.chunking import chunks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals
-from mofn_jax.scoring import complexity, pack_examples
+from mofn_jax.scoring import complexity
 from mofn_jax.search.all_sets import all_sets_fit, best_of_all_sets
-from mofn_jax.search.counting import pack_by_target, pack_units, signed_counts
+from mofn_jax.search.counting import all_examples, pack_units, signed_counts
 
 SIGNS = ("weights", "free")
 _BLOCK = 16
 _MOST_SETS = 2**20  # by default: 3 literals of 185 inputs, 2 of 1448
-_LARGEST_SET = 4
-_NO_SET = np.iinfo(np.int32).max
+MOST_EXACT = 4
+NO_SET = np.iinfo(np.int32).max
 
 
 def exact(
@@ -81,7 +81,8 @@ def exact(
         units.append(non_dominated(constant_rules(targets[:, unit]) + candidates))
         if progress is not None:
             progress(1)
-    return RuleFront(tuple(units), targets.sum(0), *inputs.shape, proven)
+    num_examples, num_inputs = inputs.shape
+    return RuleFront(tuple(units), targets.sum(0), num_examples, num_inputs, proven)
 
 
 def provable_literals(
@@ -104,9 +105,9 @@ def provable_literals(
     all_sets = all_sets_fit(num_inputs, signs == "free")
     if exact_literals is not None:
         checks.at_least("exact_literals", exact_literals, 1)
-        if exact_literals > _LARGEST_SET and not all_sets:
+        if exact_literals > MOST_EXACT and not all_sets:
             raise ValueError(
-                f"exact_literals: expected at most {_LARGEST_SET} for {num_inputs} inputs with "
+                f"exact_literals: expected at most {MOST_EXACT} for {num_inputs} inputs with "
                 f"signs={signs!r}, got {exact_literals}"
             )
         return min(limit, exact_literals)
@@ -186,7 +187,7 @@ def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory
             num_rows=num_blocks * _BLOCK,
             memory_budget=memory_budget // 4,
         )
-        examples = np.stack([_all_examples(target) for target in targets.T[units]])
+        examples = np.stack([all_examples(target) for target in targets.T[units]])
         num_taken = np.array([len(unit.inputs) for unit in literals[units]], np.int32)
         best = []
         for size in range(1, num_literals + 1):
@@ -207,11 +208,6 @@ def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory
                 )
             ]
         done = units.stop
-
-
-def _all_examples(target: np.ndarray) -> np.ndarray:
-    """All examples, packed by their target: [W] uint32."""
-    return pack_by_target(pack_examples(np.ones((1, len(target)), bool)), target)[0][0]
 
 
 def _coefficients(size: int, free: bool) -> np.ndarray:
@@ -251,7 +247,7 @@ def best_in_block(
 
     Returns:
       For M = 1..N the least signed count, [N] int32, and the place [N] int32 of the first set that
-      has it: of the literals in their blocks the digits, then of the signs. _NO_SET if there is no
+      has it: of the literals in their blocks the digits, then of the signs. NO_SET if there is no
       set.
     """
     size, width = blocks.shape[:2]
@@ -274,7 +270,7 @@ def best_in_block(
     positions = [starts[axis] + jnp.arange(width) for axis in range(size)]
     grid = jnp.stack(jnp.meshgrid(*positions, indexing="ij")).reshape(size, -1)
     legal = (grid[1:] > grid[:-1]).all(0) & (grid[-1] < num_taken)
-    counts = jnp.where(legal[None, :, None], counts, _NO_SET).reshape(size, -1)
+    counts = jnp.where(legal[None, :, None], counts, NO_SET).reshape(size, -1)
     return counts.min(1), counts.argmin(1).astype(jnp.int32)
 
 
@@ -307,7 +303,7 @@ def _first_of_best(blocks, counts, places, free):
     shape = (_BLOCK,) * size + ((2,) * size if free else ())
     for m in range(1, size + 1):
         best = counts[:, m - 1].min()
-        if best == _NO_SET:
+        if best == NO_SET:
             return
         tied = np.flatnonzero(counts[:, m - 1] == best)
         digits = np.stack(np.unravel_index(places[tied, m - 1], shape), axis=1)

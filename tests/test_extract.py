@@ -1,0 +1,141 @@
+"""The main job through its own main: embedded data, real images through TFDS, interruption."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+
+import mofn_jax as mofn
+from experiments import extract
+
+
+def run(workdir, **options):
+    extract.main(
+        [
+            "extract",
+            *(f"--{name}={value}" for name, value in {"workdir": workdir, **options}.items()),
+        ]
+    )
+    with open(workdir / "layers.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def test_wine_from_training_to_tables(tmp_path, capsys):
+    rows = run(tmp_path / "run", dataset="wine", network="MLP", betas="0,0.5", num_epochs=30)
+    assert [(row["layer"], row["beta"]) for row in rows] == [
+        ("dense_0", "0.0"),
+        ("dense_0", "0.5"),
+        ("softmax", "0.0"),
+        ("softmax", "0.5"),
+    ]
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
+    assert files == set(names)
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert (config["dataset"], config["betas"]) == ("wine", ["0", "0.5"])
+
+    # The rules in the file, on the captured layers: the errors in the file and in the table.
+    rules = mofn.rules_from_json((tmp_path / "run/rules.json").read_text())
+    softmax = [rule for rule in rules if rule.layer == "softmax" and rule.beta == 0.0]
+    dataset = mofn.load_dataset("wine")
+    params = mofn.restore_params(tmp_path / "run/params")
+    for split, errors, mean in (
+        (dataset.train, [rule.error for rule in softmax], rows[2]["error"]),
+        (dataset.test, [rule.held_out_error for rule in softmax], rows[2]["held_out_error"]),
+    ):
+        (layer,) = mofn.capture_layers(mofn.MLP(3), params, split.inputs, layers=["softmax"])
+        targets = mofn.softmax_targets(layer.predictions, 3)
+        wrong = (mofn.evaluate_rules(softmax, layer.inputs) != targets).mean(0)
+        np.testing.assert_allclose(errors, wrong)
+        assert float(mean) == pytest.approx(wrong.mean())
+
+    printed = capsys.readouterr().out
+    assert "held out error" in printed
+    assert "softmax unit 0 <=> " in printed
+    assert str(tmp_path / "run") in printed
+
+
+def test_restored_parameters_give_the_same_rules(tmp_path):
+    options = {"dataset": "wine", "network": "MLP", "betas": "0.1", "layers": "softmax"}
+    first = run(tmp_path / "first", num_epochs=3, **options)
+    again = run(tmp_path / "again", params=tmp_path / "first/params", **options)
+    assert first == again
+    texts = [(tmp_path / name / "rules.json").read_text() for name in ("first", "again")]
+    assert texts[0] == texts[1]
+    assert not (tmp_path / "again/params").exists()
+
+
+def test_num_examples_and_max_literals(tmp_path, capsys):
+    rows = run(
+        tmp_path, dataset="3-of-5", network="MLP", num_epochs=1, num_examples=20, max_literals=2
+    )
+    assert max(float(row["literals"]) for row in rows) <= 2
+    assert "found on 20 training examples, held out 32" in capsys.readouterr().out
+
+
+def test_interrupted_after_a_layer_its_files_are_whole(tmp_path, monkeypatch):
+    explain = mofn.extraction.explain_layer
+
+    def interrupted(layer, **options):
+        if layer.name == "softmax":
+            raise KeyboardInterrupt
+        return explain(layer, **options)
+
+    monkeypatch.setattr(mofn.extraction, "explain_layer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, dataset="wine", network="MLP", num_epochs=1, betas="0.1")
+    files = {path.name for path in tmp_path.iterdir()}
+    names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
+    assert files == set(names)
+    rules = mofn.rules_from_json((tmp_path / "rules.json").read_text())
+    assert {rule.layer for rule in rules} == {"dense_0"}
+    assert len(rules) == 128
+
+
+def test_fashion_mnist_through_tfds(tmp_path, fashion_mnist_dir):
+    dataset = mofn.load_dataset("fashion_mnist", data_dir=fashion_mnist_dir)
+    train = mofn.Split(dataset.train.inputs[:3000], dataset.train.labels[:3000])
+    test = mofn.Split(dataset.test.inputs[:1000], dataset.test.labels[:1000])
+    network = mofn.CNN(10, conv_blocks=((8,), (16,)), dense=(32,))
+    small = dataset._replace(train=train, test=test)
+    trained = mofn.train(jax.random.key(0), network, small, num_epochs=3)
+    assert trained.history["test_accuracy"][-1] > 0.7
+    results = mofn.extract_network(
+        network, trained.params, train.inputs, held_out=test.inputs, betas=[0.0, 0.3]
+    )
+    assert [result.name for result in results] == ["conv_0", "conv_1", "dense_0", "softmax"]
+    best = results[-1].rules[0.0]
+    assert np.mean([rule.held_out_skill for rule in best]) > 0.5
+    conv = results[1].rules[0.3][0]
+    assert conv.kernel_shape == (3, 3, 8)
+    assert conv.position is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"betas": "0,-1"}, ValueError, "betas: expected a finite number of at least 0, got -1"),
+        ({"betas": "x"}, flags.Error, "betas: 'x' is not a number"),
+        ({"layers": "dense_5"}, ValueError, "layers: 'dense_5' is not known"),
+        ({"dataset": "no_such"}, ValueError, "name: unknown dataset 'no_such'"),
+        ({"params": "/nowhere"}, ValueError, "path: no parameters in /nowhere"),
+        ({"search": "magic"}, flags.Error, "search"),
+        ({"num_epochs": 0}, flags.Error, "num_epochs"),
+        ({"size": 3}, flags.Error, "Unknown command line flag 'size'"),
+    ],
+)
+def test_bad_flags(tmp_path, options, error, message):
+    settings = {"dataset": "wine", "network": "MLP", "num_epochs": 1, **options}
+    with pytest.raises(error, match=message):
+        run(tmp_path, **settings)
+
+
+def test_help_lists_the_flags(capsys):
+    with pytest.raises(SystemExit):
+        extract.main(["extract", "--help"])
+    printed = capsys.readouterr().out
+    assert extract.__doc__ in printed
+    assert "--betas" in printed

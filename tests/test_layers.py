@@ -1,0 +1,224 @@
+"""Layers: what is captured is what the network computes, for our networks and for others."""
+
+import itertools
+import warnings
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+import mofn_jax as mofn
+from mofn_jax import layers
+
+IMAGES = np.random.default_rng(0).standard_normal((11, 8, 8, 1)).astype(np.float32)
+
+
+def start(network, inputs=IMAGES):
+    return network.init(jax.random.key(0), inputs[:1])["params"]
+
+
+def by_name(captured):
+    return {layer.name: layer for layer in captured}
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("network", [mofn.MLP, mofn.CNN, mofn.Autoencoder])
+@pytest.mark.parametrize("batch_size", [4, 256])
+def test_our_networks_own_activations(network, activation, batch_size):
+    network = network(3, activation=activation)
+    params = start(network)
+    logits, activations = network.apply({"params": params}, IMAGES)
+    captured = mofn.capture_layers(network, params, IMAGES, batch_size=batch_size)
+    assert {layer.name for layer in captured} == set(activations)
+    assert mofn.layer_names(network, params, IMAGES) == tuple(layer.name for layer in captured)
+    for layer in captured:
+        expected = logits if layer.kind == "softmax" else activations[layer.name]
+        np.testing.assert_allclose(layer.activations, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(layer.predictions, np.argmax(logits, -1))
+        np.testing.assert_array_equal(layer.weights, params[layer.name]["kernel"])
+        np.testing.assert_array_equal(layer.bias, params[layer.name]["bias"])
+    assert [layer.name for layer in captured if layer.kind == "softmax"] == ["softmax"]
+
+
+class Convolution(nn.Module):
+    """A convolution of any kind whose positions all reach the logits."""
+
+    options: dict
+
+    @nn.compact
+    def __call__(self, inputs):
+        outputs = nn.Conv(3, name="conv", **self.options)(inputs)
+        return nn.tanh(outputs).mean((1, 2)), outputs
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", 2, ((0, 1), (2, 0))])
+@pytest.mark.parametrize(
+    ("strides", "dilation", "kernel_size"),
+    list(itertools.product([1, 2], [1, 2], [(3, 3), (2, 4), (1, 2)])),
+)
+def test_patches_rebuild_every_pre_activation(strides, dilation, kernel_size, padding):
+    inputs = np.random.default_rng(1).standard_normal((2, 9, 8, 2)).astype(np.float32)
+    network = Convolution(
+        {
+            "kernel_size": kernel_size,
+            "strides": strides,
+            "kernel_dilation": dilation,
+            "padding": padding,
+        }
+    )
+    params = start(network, inputs)
+    params["conv"]["bias"] = jnp.array([0.5, -1.0, 2.0])
+    _, outputs = network.apply({"params": params}, inputs)
+    (layer,) = mofn.capture_layers(network, params, inputs)
+    assert layer.kind == "conv"
+    np.testing.assert_allclose(layer.activations, np.tanh(outputs), rtol=1e-5, atol=1e-6)
+    weights = layer.weights.reshape(-1, 3)
+    for row, column in np.ndindex(outputs.shape[1:3]):
+        patch = mofn.patches(layer, (row, column))
+        np.testing.assert_allclose(
+            patch @ weights + layer.bias, outputs[:, row, column], rtol=1e-4, atol=1e-5
+        )
+
+
+class Inner(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(4, (3, 3), name="first")(x)
+        return nn.max_pool(nn.silu(x), (2, 2), strides=(2, 2))
+
+
+class Foreign(nn.Module):
+    """Nested, with a setup, a swish made of two operations, dropout, and log-probabilities."""
+
+    def setup(self):
+        self.body = Inner()
+        self.middle = nn.Dense(6, use_bias=False)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Dense(3)
+
+    def __call__(self, x, *, train):
+        x = self.body(x)
+        x = nn.leaky_relu(self.middle(x.reshape(len(x), -1)))
+        x = self.dropout(x, deterministic=not train)
+        return [nn.log_softmax(self.head(x)), x]
+
+
+def test_a_network_that_is_not_ours():
+    network = Foreign()
+    params = network.init(jax.random.key(0), IMAGES[:1], train=False)["params"]
+    call = {"call_kwargs": {"train": False}}
+    captured = by_name(mofn.capture_layers(network, params, IMAGES, **call))
+    assert list(captured) == ["body/first", "middle", "head"]
+    assert [layer.kind for layer in captured.values()] == ["conv", "dense", "softmax"]
+    log_probabilities, middle = network.apply({"params": params}, IMAGES, train=False)
+    np.testing.assert_allclose(captured["middle"].activations, middle, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(captured["head"].inputs, middle, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        captured["head"].predictions, np.argmax(log_probabilities, axis=-1)
+    )
+    first = params["body"]["first"]
+    outputs = nn.Conv(4, (3, 3)).apply({"params": first}, IMAGES)
+    np.testing.assert_allclose(
+        captured["body/first"].activations, nn.silu(outputs), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_array_equal(captured["middle"].bias, np.zeros(6))
+    assert captured["body/first"].weights.shape == (3, 3, 1, 4)
+    (alone,) = mofn.capture_layers(network, {"params": params}, IMAGES, layers=["middle"], **call)
+    np.testing.assert_array_equal(alone.activations, captured["middle"].activations)
+
+
+def test_sequential_with_activations():
+    network = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(5), nn.relu, nn.Dense(2)])
+    params = start(network)
+    first, last = mofn.capture_layers(network, params, IMAGES)
+    assert (first.name, last.name) == ("layers_1", "layers_3")
+    assert (first.kind, last.kind) == ("dense", "softmax")
+    np.testing.assert_array_equal(first.activations, np.maximum(first.activations, 0))
+    np.testing.assert_array_equal(first.activations, last.inputs)
+
+
+class Unusual(nn.Module):
+    """With layers that are not explained, and one whose output goes two ways."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(2, (3, 3), feature_group_count=2, name="grouped")(nn.Conv(2, (1, 1))(x)))
+        x = nn.LayerNorm(name="norm")(x)
+        shared = nn.Dense(2, name="shared")
+        x = x.reshape(len(x), -1)[:, :2]
+        x = shared(shared(x))
+        x = nn.Dense(4, name="split")(x)
+        return nn.Dense(3, name="head")(nn.relu(x) + jnp.cumsum(x, axis=1))
+
+
+def test_what_is_not_explained_is_named():
+    network = Unusual()
+    params = start(network)
+    with pytest.warns(UserWarning, match="not explained: grouped, norm, shared. .*: split"):
+        captured = mofn.capture_layers(network, params, IMAGES)
+    assert [layer.name for layer in captured] == ["Conv_0", "split", "head"]
+    split = captured[1]
+    np.testing.assert_allclose(
+        split.activations, split.inputs @ split.weights + split.bias, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_network_of_one_layer():
+    network = nn.Dense(3)
+    inputs = IMAGES.reshape(11, -1)
+    params = start(network, inputs)
+    (layer,) = mofn.capture_layers(network, params, inputs)
+    assert (layer.kind, layer.name) == ("softmax", "")
+    np.testing.assert_array_equal(layer.weights, params["kernel"])
+
+
+def test_most_informative_position_is_that_of_largest_gain():
+    rng = np.random.default_rng(0)
+    activations = np.maximum(rng.standard_normal((30, 2, 3, 2)), 0).astype(np.float32)
+    labels = rng.integers(0, 3, 30)
+    activations[:, 1, 2, 0] = labels
+    activations[:, 0, 1, 1] = activations[:, 1, 0, 1] = labels >= 1  # a tie
+    activations[:, 0, 0, 1] = 7
+    found = layers.most_informative_positions(activations, labels, 3)
+    assert found.tolist() == [[1, 2], [0, 1]]
+    for unit, (row, column) in enumerate(found):
+        best = max(
+            oracle.gain(activations[:, i, j, unit].tolist(), labels.tolist(), threshold)
+            for i, j in np.ndindex(2, 3)
+            for threshold in oracle.candidates(activations[:, i, j, unit].tolist())
+        )
+        values = activations[:, row, column, unit].tolist()
+        assert best == max(
+            oracle.gain(values, labels.tolist(), t) for t in oracle.candidates(values)
+        )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        (IMAGES[:0], {}, "inputs: has no elements"),
+        (np.full_like(IMAGES, np.nan), {}, "inputs: holds NaN"),
+        (IMAGES, {"layers": ["dense_7"]}, r"layers: 'dense_7' is not known.*'dense_0', 'softmax'"),
+        (IMAGES, {"batch_size": 0}, "batch_size: expected an integer of at least 1"),
+    ],
+)
+def test_bad_input(inputs, options, message):
+    network = mofn.MLP(2)
+    with pytest.raises(ValueError, match=message):
+        mofn.capture_layers(network, start(network), inputs, **options)
+
+
+def test_same_shapes_trace_once():
+    network = mofn.MLP(2)
+    params = start(network)
+    mofn.capture_layers(network, params, IMAGES)
+    before = layers._program.cache_info().misses
+    mofn.capture_layers(network, jax.tree.map(lambda a: a + 1, params), IMAGES + 1)
+    assert layers._program.cache_info().misses == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mofn.capture_layers(network, params, IMAGES, layers=["softmax"])
+    assert layers._program.cache_info().misses == before + 1

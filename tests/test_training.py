@@ -1,0 +1,115 @@
+"""Training learns, repeats itself, counts every example, and its parameters survive the disk."""
+
+import jax
+import numpy as np
+import pytest
+
+import mofn_jax as mofn
+from mofn_jax import training
+
+WINE = mofn.load_dataset("wine")
+NETWORK = mofn.MLP(3, hidden=(8,))
+
+
+def same(tree, other):
+    return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), tree, other))
+
+
+def test_it_learns_and_tells_how_it_went():
+    seen = []
+    result = mofn.train(
+        jax.random.key(0),
+        NETWORK,
+        WINE,
+        num_epochs=30,
+        learning_rate=0.01,
+        callback=lambda epoch, metrics: seen.append((epoch, metrics)),
+    )
+    assert result.history["test_accuracy"][-1] > 0.9
+    assert result.history["loss"][-1] < 0.1 < result.history["loss"][0]
+    assert [epoch for epoch, _ in seen] == list(range(1, 31))
+    for name, values in result.history.items():
+        assert values.tolist() == [metrics[name] for _, metrics in seen]
+
+
+def test_same_key_same_parameters_other_key_others():
+    first, again, other = (
+        mofn.train(jax.random.key(seed), NETWORK, WINE, num_epochs=2).params for seed in (1, 1, 2)
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_an_autoencoder_learns_to_reconstruct():
+    network = mofn.Autoencoder(3, hidden=(16,), code=8, activation="tanh")
+    start = network.init(jax.random.key(0), WINE.train.inputs[:1])["params"]
+    trained = mofn.train(
+        jax.random.key(0), network, WINE, num_epochs=30, learning_rate=0.01
+    ).params
+
+    def squared_error(params):
+        _, activations = network.apply({"params": params}, WINE.test.inputs)
+        return float(((activations["reconstruction"] - WINE.test.inputs) ** 2).mean())
+
+    assert squared_error(trained) < 0.5 * squared_error(start)
+    assert training.accuracy(network, trained, WINE.test) > 0.9
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 36, 100])
+def test_accuracy_counts_the_last_partial_batch(batch_size):
+    params = NETWORK.init(jax.random.key(0), WINE.test.inputs[:1])["params"]
+    logits, _ = NETWORK.apply({"params": params}, WINE.test.inputs)
+    expected = int((np.argmax(logits, -1) == WINE.test.labels).sum()) / len(WINE.test.labels)
+    assert training.accuracy(NETWORK, params, WINE.test, batch_size=batch_size) == expected
+
+
+def test_the_loss_of_an_epoch_is_over_all_its_examples():
+    # With a learning rate of 0 nothing moves: the mean over unequal batches is the whole's loss.
+    result = mofn.train(
+        jax.random.key(0), NETWORK, WINE, num_epochs=1, batch_size=37, learning_rate=0.0
+    )
+    whole = training.loss(NETWORK, result.params, *WINE.train)
+    assert result.history["loss"][0] == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_parameters_survive_the_disk(tmp_path):
+    params = NETWORK.init(jax.random.key(0), WINE.test.inputs[:1])["params"]
+    mofn.save_params(tmp_path / "params", jax.tree.map(np.zeros_like, params))
+    mofn.save_params(tmp_path / "params", params)  # in place of the others
+    restored = mofn.restore_params(tmp_path / "params")
+    assert same(params, restored)
+    logits, _ = NETWORK.apply({"params": restored}, WINE.test.inputs)
+    np.testing.assert_array_equal(logits, NETWORK.apply({"params": params}, WINE.test.inputs)[0])
+
+
+def test_no_parameters_to_restore(tmp_path):
+    with pytest.raises(ValueError, match="path: no parameters in"):
+        mofn.restore_params(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_epochs": 0}, "num_epochs: expected an integer of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
+        ({"learning_rate": -1.0}, "learning_rate: expected a finite number of at least 0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        mofn.train(jax.random.key(0), NETWORK, WINE, **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "message"),
+    [
+        (np.full((4, 13), np.nan), np.zeros(4, int), "train.inputs: holds NaN"),
+        (np.zeros((4, 13)), np.full(4, 3), r"train.labels: expected labels in 0..2"),
+        (np.zeros((4, 13)), np.zeros(5, int), r"train.labels: expected shape \[4\]"),
+        (np.zeros((0, 13)), np.zeros(0, int), "train.inputs: has no elements"),
+    ],
+)
+def test_bad_data(inputs, labels, message):
+    dataset = WINE._replace(train=mofn.Split(inputs.astype(np.float32), labels))
+    with pytest.raises(ValueError, match=message):
+        mofn.train(jax.random.key(0), NETWORK, dataset)
