@@ -36,11 +36,13 @@ def numbers(name: str, words: Sequence[str]) -> list[float]:
     Raises:
       flags.Error: a word is not a number.
     """
-    try:
-        return [float(word) for word in words]
-    except ValueError:
-        wrong = next(word for word in words if not word.replace(".", "", 1).isdigit())
-        raise flags.Error(f"{name}: {wrong!r} is not a number") from None
+    values = []
+    for word in words:
+        try:
+            values.append(float(word))
+        except ValueError:
+            raise flags.Error(f"{name}: {word!r} is not a number") from None
+    return values
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:

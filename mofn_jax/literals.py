@@ -46,6 +46,37 @@ def ordered_literals(
     return Literals(order.astype(np.int32), thresholds[order], weights[order] < 0)
 
 
+def ordered_literals_by_gain(
+    inputs: np.ndarray, target: np.ndarray, thresholds: np.ndarray, gains: np.ndarray
+) -> Literals:
+    """The literals of one unit without weights, largest information gain first.
+
+    A literal is negated if the unit is less often on at and above the threshold than below it. On a
+    tie of the gain the lower input comes first.
+
+    Args:
+      inputs: [E, n] real numbers.
+      target: [E] booleans, whether the unit is on.
+      thresholds: [n] floats, NaN for an input that has none.
+      gains: [n] floats, the information gain of each threshold.
+
+    Returns:
+      Literals, at most n of them.
+
+    Example:
+      >>> inputs, target = np.array([[0, 9], [1, 8], [2, 7]]), np.array([True, True, False])
+      >>> ordered_literals_by_gain(inputs, target, np.array([2, 8]), np.array([0.6, 0.6]))
+      Literals(inputs=array([0, 1], dtype=int32), thresholds=array([2, 8]),
+               negated=array([ True, False]))
+    """
+    above = inputs >= thresholds
+    on_above = np.count_nonzero(above[target], axis=0)
+    falls = on_above * len(target) < np.count_nonzero(above, axis=0) * np.count_nonzero(target)
+    order = np.argsort(-gains, kind="stable")
+    order = order[~np.isnan(thresholds[order])]
+    return Literals(order.astype(np.int32), thresholds[order], falls[order])
+
+
 def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:
     """Which literals hold on which examples.
 
