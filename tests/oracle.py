@@ -95,13 +95,31 @@ def best_loss(scored, beta, num_examples, num_inputs):
     )
 
 
-def best_subset_errors(rule_literals, examples, target):
-    """{(N, M): the least errors of "at least M of N" over all sets of N literals}."""
+def best_subset_errors(rule_literals, examples, target, largest=None):
+    """{(N, M): the least errors of "at least M of N" over all sets of N = 0..largest literals}."""
     return {
         (size, m): min(
             errors(m, subset, examples, target)
             for subset in itertools.combinations(rule_literals, size)
         )
-        for size in range(len(rule_literals) + 1)
+        for size in range((len(rule_literals) if largest is None else largest) + 1)
         for m in range(size + 2)
+    }
+
+
+def best_signed_subset_errors(rule_literals, examples, target, largest):
+    """{(N, M): the least errors over all sets of N = 1..largest literals, each negated or not}."""
+    return {
+        (size, m): min(
+            errors(
+                m,
+                [(i, t, n != flip) for (i, t, n), flip in zip(subset, flips, strict=True)],
+                examples,
+                target,
+            )
+            for subset in itertools.combinations(rule_literals, size)
+            for flips in itertools.product([False, True], repeat=size)
+        )
+        for size in range(1, largest + 1)
+        for m in range(1, size + 1)
     }

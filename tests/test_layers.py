@@ -145,7 +145,8 @@ class Unusual(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = nn.relu(nn.Conv(2, (3, 3), feature_group_count=2, name="grouped")(nn.Conv(2, (1, 1))(x)))
+        x = nn.Conv(2, (1, 1))(x)
+        x = nn.relu(nn.Conv(2, (3, 3), feature_group_count=2, name="grouped")(x))
         x = nn.LayerNorm(name="norm")(x)
         shared = nn.Dense(2, name="shared")
         x = x.reshape(len(x), -1)[:, :2]

@@ -4,7 +4,12 @@ import numpy as np
 import oracle
 import pytest
 
-from mofn_jax.literals import Literals, literal_truth, ordered_literals
+from mofn_jax.literals import (
+    Literals,
+    literal_truth,
+    ordered_literals,
+    ordered_literals_by_gain,
+)
 
 
 def as_tuples(literals):
@@ -41,3 +46,18 @@ def test_truth_is_each_literal_on_each_example():
         for example in inputs.tolist()
     ]
     assert literal_truth(literals, inputs).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_and_signs_by_gain(seed):
+    rng = np.random.default_rng(seed)
+    inputs = rng.integers(0, 4, (50, 6)).astype(np.float32)
+    target = inputs[:, 0] - inputs[:, 3] + rng.standard_normal(50) > 0
+    thresholds = np.array([2, np.nan, 1, 2, 3, 1])
+    gains = np.array([0.3, 0, 0.1, 0.3, 0.2, 0.1])
+    literals = ordered_literals_by_gain(inputs, target, thresholds, gains)
+    assert literals.inputs.tolist() == [0, 3, 4, 2, 5]
+    assert literals.negated[:2].tolist() == [False, True]
+    for i, threshold, negated in as_tuples(literals):
+        above = inputs[:, i] >= threshold
+        assert negated == (target[above].mean() < target[~above].mean())

@@ -1,5 +1,9 @@
 """Strategies that look for rules: each takes literals and targets and returns a RuleFront."""
 
-from mofn_jax.search.weight_order import weight_order
+from mofn_jax.search import beam, exact, weight_order
 
-SEARCHES = {"weight_order": weight_order}
+SEARCHES = {
+    "weight_order": weight_order.weight_order,
+    "exact": exact.exact,
+    "beam": beam.beam,
+}

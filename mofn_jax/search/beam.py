@@ -190,14 +190,13 @@ def _prepare(words, word_signs, target, literals, best, free, largest) -> Unit:
         words=jnp.concatenate([words, np.zeros_like(words[:1])]),
         signs=jnp.asarray(word_signs),
         inputs=jnp.append(owners, -1).astype(jnp.int32),
-        hashes=jax.random.bits(jax.random.key(0), num_rows + 1),
+        hashes=jax.random.bits(jax.random.key(0), (num_rows + 1,)),
         starts=jnp.asarray(starts),
     )
 
 
 def _gains(words: np.ndarray, word_signs: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The information gain of each literal [N, W] about the target, times E: [N] float64."""
-
     num_on = target.sum()
     on = np.bitwise_count(words[:, word_signs < 0]).sum(1, dtype=np.int64)
     off = np.bitwise_count(words[:, word_signs > 0]).sum(1, dtype=np.int64)
@@ -240,7 +239,7 @@ def search_unit(unit: Unit, cells: jax.Array, *, beam_width: int) -> Beam:
 
     def visit(beams: Beam, cell: jax.Array) -> tuple[Beam, None]:
         size, m = cell
-        beam = improve(unit, gather(unit, beams, size, m), size, m)
+        beam = improve(unit, gather(unit, beams, size, m), m)
         beams = Beam(
             beams.sets.at[size, m].set(beam.sets), beams.counts.at[size, m].set(beam.counts)
         )
@@ -250,8 +249,7 @@ def search_unit(unit: Unit, cells: jax.Array, *, beam_width: int) -> Beam:
 
 
 def gather(unit: Unit, beams: Beam, size: jax.Array, m: jax.Array) -> Beam:
-    """The best of a cell's own sets, its starts, and its neighbours' sets with one more literal or
-    one less."""
+    """The best of a cell's own sets, its starts, and the sets beside it grown or shrunk by one."""
     width = beams.sets.shape[2]
 
     def join(*cells: Beam) -> Beam:
@@ -275,7 +273,7 @@ def gather(unit: Unit, beams: Beam, size: jax.Array, m: jax.Array) -> Beam:
     return best_distinct(unit, pool, width)
 
 
-def improve(unit: Unit, beam: Beam, size: jax.Array, m: jax.Array) -> Beam:
+def improve(unit: Unit, beam: Beam, m: jax.Array) -> Beam:
     """Swaps one literal of the sets of a cell for another, the best swaps first, while it helps."""
 
     def swap(state: tuple[Beam, jax.Array, int]) -> tuple[Beam, jax.Array, int]:

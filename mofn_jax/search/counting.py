@@ -49,7 +49,7 @@ def pack_units(
     """The literals of u units, packed by their targets.
 
     Args:
-      literals: of each unit, less than `num_rows`.
+      literals: of each unit, at most `num_rows`.
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
       num_rows: R.

@@ -1,0 +1,130 @@
+"""Better thresholds for rules already found: one literal at a time, each to its best place.
+
+A literal decides its rule on the pivotal examples, those on which M - 1 of the other literals hold.
+Along the literal's input, ascending, the errors of every cut are a cumulative sum over these
+examples, so the best of all cuts is found exactly. Literals take turns until none can improve.
+
+Axis letters: E examples, N literals, M needed, n inputs, u units.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mofn_jax import checks
+from mofn_jax.fronts import Candidate, RuleFront, non_dominated
+from mofn_jax.literals import literal_truth
+from mofn_jax.thresholds import SortedColumns, sort_columns
+
+
+def refine_front(
+    front: RuleFront,
+    inputs,
+    targets,
+    *,
+    refine_literals: int = 20,
+    progress: Callable[[int], None] | None = None,
+) -> RuleFront:
+    """The front with the thresholds of its rules moved where that makes fewer errors.
+
+    Complexity stays as it is, and the errors on these examples never rise.
+
+    Args:
+      front: the fronts of u units, found on these examples.
+      inputs: [E, n] real numbers.
+      targets: [E, u] booleans.
+      refine_literals: rules of more literals keep their thresholds.
+      progress: called with 1 for every unit done.
+
+    Returns:
+      The fronts of the u units. `proven_literals` still speaks of the literals before they moved.
+
+    Raises:
+      ValueError: inputs or targets of another shape than the front's, inputs not finite, targets
+        not boolean, refine_literals below 1.
+
+    Example:
+      >>> from mofn_jax.literals import Literals
+      >>> inputs, targets = np.array([[0.1], [0.4], [0.7]]), np.array([[False], [True], [True]])
+      >>> literals = Literals(np.array([0]), np.array([0.7]), np.array([False]))
+      >>> front = RuleFront(((Candidate(1, literals, 1, 0.0),),), np.array([2]), 3, 1)
+      >>> (rule,) = refine_front(front, inputs, targets).units[0]
+      >>> rule.errors, rule.literals.thresholds.tolist()
+      (0, [0.4])
+    """
+    inputs = checks.matrix("inputs", inputs, [front.num_examples, front.num_inputs])
+    targets = checks.booleans("targets", targets, [front.num_examples, len(front.units)])
+    checks.at_least("refine_literals", refine_literals, 1)
+    units = []
+    for rules, target in zip(front.units, targets.T, strict=True):
+        open_rules = [rule for rule in rules if 0 < len(rule.literals.inputs) <= refine_literals]
+        used = np.unique(np.concatenate([[], *(r.literals.inputs for r in open_rules)]).astype(int))
+        columns = sort_columns(inputs[:, used])
+        refined = [_refine(rule, used, columns, inputs, target) for rule in open_rules]
+        units.append(non_dominated([*rules, *refined]))
+        if progress is not None:
+            progress(1)
+    return front._replace(units=tuple(units))
+
+
+def _refine(
+    rule: Candidate,
+    used: np.ndarray,
+    columns: SortedColumns,
+    inputs: np.ndarray,
+    target: np.ndarray,
+) -> Candidate:
+    """The rule with its thresholds moved, one at a time, until no move makes fewer errors.
+
+    Args:
+      rule: the rule, not constant.
+      used: [I] the inputs that `columns` holds, ascending.
+      columns: these inputs, sorted.
+      inputs: [E, n] real numbers.
+      target: [E] booleans.
+    """
+    signs = np.where(target, -1, 1).astype(np.int32)
+    truth = literal_truth(rule.literals, inputs).T
+    hold = truth.sum(0, dtype=np.int32)
+    thresholds = rule.literals.thresholds.copy()
+    rows = np.searchsorted(used, rule.literals.inputs)
+    errors, unmoved, literal = rule.errors, 0, 0
+    while unmoved < len(rows):
+        row, negated = rows[literal], rule.literals.negated[literal]
+        decided = signs * (hold - truth[literal] == rule.m - 1)
+        cut, change = best_move(
+            decided, truth[literal], columns.order[row], columns.is_cut[row], negated
+        )
+        unmoved += 1
+        if change < 0:
+            thresholds[literal] = columns.values[row, columns.order[row, cut]]
+            moved = (columns.values[row] >= thresholds[literal]) ^ negated
+            hold += moved
+            hold -= truth[literal]
+            truth[literal] = moved
+            errors, unmoved = errors + change, 1
+        literal = (literal + 1) % len(rows)
+    return rule._replace(literals=rule.literals._replace(thresholds=thresholds), errors=errors)
+
+
+def best_move(
+    decided: np.ndarray, truth: np.ndarray, order: np.ndarray, is_cut: np.ndarray, negated: bool
+) -> tuple[int, int]:
+    """The best cut for a literal, the smallest of the best.
+
+    Args:
+      decided: [E] int32, how many more errors the rule makes on an example if the literal holds;
+        0 where it does not matter.
+      truth: [E] booleans, where the literal holds now.
+      order: [E], the examples in ascending order of its input.
+      is_cut: [E] booleans, whether the input may be cut before this place.
+      negated: whether the literal holds below the cut.
+
+    Returns:
+      The place of the cut, and by how much the errors change.
+    """
+    along = decided[order]
+    below = np.cumsum(along, dtype=np.int32) - along
+    if_holds = below if negated else below[-1] + along[-1] - below
+    cut = int(np.argmin(np.where(is_cut, if_holds, np.iinfo(np.int32).max)))
+    return cut, int(if_holds[cut] - decided[truth].sum())
