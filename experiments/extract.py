@@ -10,24 +10,20 @@ interrupted leaves whole files of the layers already done.
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line
+from experiments.trained import ACTIVATIONS, NETWORKS, train
 from mofn_jax import outputs
-
-NETWORKS = {"CNN": mofn.CNN, "MLP": mofn.MLP, "Autoencoder": mofn.Autoencoder}
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("dataset", "digits", "A name load_dataset knows.", flag_values=values)
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its datasets.", flag_values=values)
     flags.DEFINE_enum("network", "CNN", list(NETWORKS), "What to train.", flag_values=values)
-    flags.DEFINE_enum(
-        "activation", "relu", ["relu", "tanh", "sigmoid"], "Its nonlinearity.", flag_values=values
-    )
+    flags.DEFINE_enum("activation", "relu", ACTIVATIONS, "Its nonlinearity.", flag_values=values)
     flags.DEFINE_integer("num_epochs", 20, "Epochs of training.", 1, flag_values=values)
     flags.DEFINE_integer("seed", 0, "Of the data's split and of training.", flag_values=values)
     flags.DEFINE_list("layers", None, "Layers to explain; all by default.", flag_values=values)
@@ -42,8 +38,9 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
     """The flags of every script that extracts rules and writes them to a folder."""
     betas = [f"{beta:g}" for beta in mofn.DEFAULT_BETAS]
     flags.DEFINE_list("betas", betas, "Prices of complexity.", flag_values=values)
-    flags.DEFINE_enum(
-        "search", "weight_order", list(mofn.SEARCHES), "How to search.", flag_values=values
+    flags.DEFINE_enum("search", "best", list(mofn.SEARCHES), "How to search.", flag_values=values)
+    flags.DEFINE_bool(
+        "refine", False, "Move thresholds; the best search does anyway.", flag_values=values
     )
     flags.DEFINE_integer(
         "max_literals", None, "The most literals in a rule.", 1, flag_values=values
@@ -64,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     if options.params:
         params = mofn.restore_params(options.params)
     else:
-        params = train(network, dataset, options.num_epochs, options.seed)
+        params = train(network, dataset, options.num_epochs, options.seed).params
         mofn.save_params(workdir / "params", params)
     examples = dataset.train.inputs[: options.num_examples]
 
@@ -87,6 +84,7 @@ def main(argv: Sequence[str]) -> None:
             betas=betas,
             layers=options.layers,
             search=options.search,
+            refine=options.refine,
             max_literals=options.max_literals,
             on_start=start,
             progress=bar.update,
@@ -95,19 +93,6 @@ def main(argv: Sequence[str]) -> None:
     print(outputs.summary(results))
     print(f"\nfound on {len(examples)} training examples, held out {len(dataset.test.inputs)}")
     print(f"tables, rules, picture and parameters are in {workdir}")
-
-
-def train(network, dataset: mofn.Dataset, num_epochs: int, seed: int):
-    """Trains under a progress bar; returns the parameters."""
-    with tqdm(total=num_epochs, unit="epoch", desc="training") as bar:
-
-        def show(epoch: int, metrics) -> None:
-            bar.set_postfix({name: f"{float(value):.4f}" for name, value in metrics.items()})
-            bar.update()
-
-        return mofn.train(
-            jax.random.key(seed), network, dataset, num_epochs=num_epochs, callback=show
-        ).params
 
 
 if __name__ == "__main__":

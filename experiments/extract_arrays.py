@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
             held_out=take_examples(layer, held_out) if num_held_out else None,
             betas=betas,
             search=options.search,
+            refine=options.refine,
             max_literals=options.max_literals,
             progress=bar.update,
         )

@@ -13,7 +13,7 @@ import flax.linen as nn
 import numpy as np
 
 from mofn_jax import checks
-from mofn_jax.fronts import Candidate, RuleFront
+from mofn_jax.fronts import RuleFront
 from mofn_jax.layers import (
     Layer,
     capture_layers,
@@ -21,10 +21,11 @@ from mofn_jax.layers import (
     most_informative_positions,
     patches,
 )
-from mofn_jax.literals import ordered_literals
+from mofn_jax.literals import Literals, ordered_literals, ordered_literals_by_gain
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES
-from mofn_jax.thresholds import best_thresholds, binarize_targets, softmax_targets
+from mofn_jax.search.refine import refine_front
+from mofn_jax.thresholds import Thresholds, best_thresholds, binarize_targets, softmax_targets
 
 DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -45,21 +46,30 @@ def extract_layer(
     inputs,
     targets,
     *,
-    search: str = "weight_order",
+    search: str = "best",
+    refine: bool = False,
     max_literals: int | None = None,
     memory_budget: int = 2**29,
     progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> RuleFront:
     """The front of rules of every unit of a layer; needs arrays only, from any framework.
 
     Args:
-      weights: [n, u] real numbers; sign and size order and sign the literals.
+      weights: [n, u] real numbers; sign and size order and sign the literals. None if there are
+        none: then the information gain of each input's threshold orders them, and they are signed
+        as the unit is more often on above or below it.
       inputs: [E, n] real numbers, what enters the layer. A memory map is read in slices.
       targets: [E, u] booleans, whether each unit is on.
-      search: the strategy, a name in `mofn_jax.search.SEARCHES`.
+      search: the strategy, a name in `mofn_jax.search.SEARCHES`: "weight_order", the paper's;
+        "exact", the best of all rules of few literals; "beam", these two and more; "best", the
+        rules of "beam", refined.
+      refine: whether the thresholds of the rules found are moved where that makes fewer errors;
+        "best" does so anyway.
       max_literals: the most literals in a rule; None for as many as there are inputs.
       memory_budget: bytes of working memory; never changes the result.
       progress: called with the number of units done since the last call.
+      **options: of the search.
 
     Returns:
       The fronts of the u units.
@@ -76,24 +86,47 @@ def extract_layer(
       unit 0 <=> 2 of {x0 >= 1, x1 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
-    weights = checks.matrix("weights", weights, [inputs.shape[1], None])
-    targets = checks.booleans("targets", targets, [len(inputs), weights.shape[1]])
+    if weights is not None:
+        weights = checks.matrix("weights", weights, [inputs.shape[1], None])
+    num_units = None if weights is None else weights.shape[1]
+    targets = checks.booleans("targets", targets, [len(inputs), num_units])
     checks.known("search", search, SEARCHES)
     if max_literals is not None:
         checks.at_least("max_literals", max_literals, 1)
-    thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget).values
-    literals = [
-        ordered_literals(unit_weights, unit_thresholds)
-        for unit_weights, unit_thresholds in zip(weights.T, thresholds.T, strict=True)
-    ]
-    return SEARCHES[search](
-        literals,
+    thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget)
+    front = SEARCHES[search](
+        layer_literals(weights, inputs, targets, thresholds),
         inputs,
         targets,
         max_literals=max_literals,
         memory_budget=memory_budget,
         progress=progress,
+        **options,
     )
+    return refine_front(front, inputs, targets) if refine else front
+
+
+def layer_literals(
+    weights: np.ndarray | None, inputs: np.ndarray, targets: np.ndarray, thresholds: Thresholds
+) -> list[Literals]:
+    """The literals of every unit, ordered and signed by its weights, or by gain without weights.
+
+    Args:
+      weights: [n, u] real numbers, or None.
+      inputs: [E, n] real numbers.
+      targets: [E, u] booleans.
+      thresholds: of every input about every target.
+
+    Returns:
+      u Literals.
+    """
+    values, gains = thresholds.values.T, thresholds.gains.T
+    if weights is not None:
+        return [ordered_literals(*unit) for unit in zip(weights.T, values, strict=True)]
+    return [
+        ordered_literals_by_gain(inputs, *unit)
+        for unit in zip(targets.T, values, gains, strict=True)
+    ]
 
 
 def extract_network(
@@ -119,7 +152,7 @@ def extract_network(
       layers: names of the layers to explain; None for all.
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
-      **options: of `extract_layer`: search, max_literals, memory_budget, progress.
+      **options: of `extract_layer`, such as search, max_literals, memory_budget and progress.
 
     Returns:
       The results, input side first.
@@ -168,11 +201,13 @@ def explain_layer(
     weights = layer.weights.reshape(-1, num_units)
     positions = explained_positions(layer)
     targets, thresholds = layer_targets(layer, positions)
-    fronts: list[tuple[Candidate, ...]] = []
-    for units, inputs in unit_inputs(layer, positions):
-        found = extract_layer(weights[:, units], inputs, targets[:, units], **options)
-        fronts.extend(found.units)
-    front = RuleFront(tuple(fronts), targets.sum(0), len(targets), len(weights))
+    fronts = [
+        extract_layer(weights[:, units], inputs, targets[:, units], **options)
+        for units, inputs in unit_inputs(layer, positions)
+    ]
+    front = fronts[0]._replace(
+        units=tuple(unit for part in fronts for unit in part.units), on_counts=targets.sum(0)
+    )
     rules = {
         float(beta): name_rules(select_rules(front, beta), layer, positions, thresholds)
         for beta in betas

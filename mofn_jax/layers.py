@@ -66,11 +66,12 @@ def capture_layers(
 ) -> tuple[Layer, ...]:
     """What enters and leaves each Dense and Conv layer of a trained network.
 
-    The network may return its logits, or a tuple or list whose first element they are. Between the
-    layers there may be anything; layers with parameters that are neither Dense on [E, n] nor
-    ungrouped two-dimensional Conv, or that are called several times, are passed over and named in a
-    warning. What leaves a layer is taken after the elementwise functions that follow it, such as
-    relu; where its output goes several ways it is taken before them, and a warning says so.
+    The network may return its logits, or a tuple, list or mapping whose first element they are.
+    Between the layers there may be anything; layers with parameters that are neither Dense on
+    [E, n] nor ungrouped two-dimensional Conv, or that are called several times, are passed over and
+    named in a warning. What leaves a layer is taken after the elementwise functions that follow it,
+    such as relu; where its output goes several ways, or into something else than a layer or a pool,
+    it is taken before them, and a warning says so.
 
     Args:
       network: a Linen module.
@@ -84,9 +85,10 @@ def capture_layers(
       The layers, input side first.
 
     Raises:
-      ValueError: no inputs, inputs not finite, a name that no layer has, batch_size below 1.
+      ValueError: no inputs, inputs not finite, a name that no layer has, batch_size below 1, or a
+        network that does not return logits [E, k].
     """
-    inputs = checks.matrix("inputs", inputs, [None] * np.ndim(inputs))
+    inputs = checks.matrix("inputs", inputs, [None] * max(1, np.ndim(inputs)))
     num_examples = len(inputs)
     batch_size = min(checks.at_least("batch_size", batch_size, 1), num_examples)
     variables = _variables(params)
@@ -133,8 +135,17 @@ def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
 
     Returns:
       [E, rows * columns * C], flattened as the kernel is; zeros where padding reaches outside.
+
+    Raises:
+      ValueError: a layer that is no convolution, or a position that its units do not have.
     """
-    assert layer.convolution is not None
+    if layer.convolution is None:
+        raise ValueError(f"layer: expected a convolution, got {layer.name!r} of kind {layer.kind}")
+    sizes = layer.activations.shape[1:3]
+    if not all(0 <= at < size for at, size in zip(position, sizes, strict=True)):
+        raise ValueError(
+            f"position: expected row and column from 0 and below {sizes}, got {tuple(position)}"
+        )
     strides, dilation, padding = layer.convolution
     rows, columns, channels, _ = layer.weights.shape
     num_examples, height, width, _ = layer.inputs.shape
@@ -163,7 +174,11 @@ def most_informative_positions(
 
     Returns:
       [u, 2] row and column; on a tie the first in row-major order.
+
+    Raises:
+      ValueError: activations of another shape or not finite, labels out of range.
     """
+    activations = checks.matrix("activations", activations, [None] * 4)
     num_examples, height, width, num_units = activations.shape
     flat = activations.reshape(num_examples, -1)
     _, gains = unit_thresholds(flat, predictions, num_classes)
@@ -192,6 +207,7 @@ class _Program(NamedTuple):
 
 
 def _variables(params: Any) -> Mapping[str, Any]:
+    params = nn.meta.unbox(params)
     return params if "params" in params else {"params": params}
 
 
@@ -236,7 +252,13 @@ def _program(network, structure, shapes, layers, call_kwargs) -> _Program:
         variables, inputs = jax.tree.unflatten(structure, leaves)
         with nn.intercept_methods(mark):
             outputs = network.apply(variables, inputs, **dict(call_kwargs))
-        return outputs[0] if isinstance(outputs, tuple | list) else outputs
+        if isinstance(outputs, Mapping):
+            outputs = tuple(outputs.values())
+        if isinstance(outputs, tuple | list):
+            outputs = outputs[0]
+        if np.ndim(outputs) != 2:
+            raise ValueError(f"network: expected logits [E, k], got shape {np.shape(outputs)}")
+        return outputs
 
     traced = jax.make_jaxpr(logits)(*shapes)
     (logits_variable,) = traced.jaxpr.outvars
@@ -272,7 +294,8 @@ def _program(network, structure, shapes, layers, call_kwargs) -> _Program:
         warning += f"layers that are not explained: {', '.join(others)}. "
     if unclear:
         warning += (
-            "layers whose output goes several ways, explained before any nonlinearity: "
+            "layers whose output goes several ways, or not into a layer or pool, explained before "
+            "any nonlinearity: "
             f"{', '.join(unclear)}."
         )
     names = [call.name for call in calls]
@@ -289,7 +312,8 @@ def _is_explained(module: nn.Conv, inputs: jax.Array) -> bool:
     """Whether its units are sums over one patch of zero-padded images."""
     return (
         inputs.ndim == 4
-        and len(_pair(module.kernel_size)) == 2
+        and not isinstance(module.kernel_size, int)
+        and len(module.kernel_size) == 2
         and module.feature_group_count == 1
         and _pair(module.input_dilation) == (1, 1)
         and module.mask is None
@@ -323,6 +347,14 @@ _ELEMENTWISE = frozenset(
     erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min
     mul ne neg not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan
     tanh xor checkpoint closed_call custom_jvp_call custom_vjp_call jit pjit
+    """.split()
+)
+
+# What may read a layer that has no nonlinearity of its own: the next layer, a pool, a flatten.
+_PASSES_ON = frozenset(
+    """
+    concatenate conv_general_dilated convert_element_type copy dot_general name pad reduce_max
+    reduce_sum reduce_window_max reduce_window_sum reshape squeeze transpose
     """.split()
 )
 
@@ -367,10 +399,15 @@ def _after_nonlinearity(leaves: jex.Var, jaxpr: jex.Jaxpr) -> tuple[jex.Var, boo
     """What is left of a layer's output after elementwise functions, and whether that is clear."""
     found = _computed_from(leaves, jaxpr, elementwise=True)
     used = dict.fromkeys(v for v in jaxpr.outvars if v in found)
+    users = []
     for equation in jaxpr.eqns:
         if not all(v in found for v in equation.outvars):
-            used |= dict.fromkeys(v for v in _operands(equation) if v in found)
+            operands = [v for v in _operands(equation) if v in found]
+            used |= dict.fromkeys(operands)
+            users += [equation] * bool(operands)
     if len(used) > 1:
         return leaves, False
+    if list(used) == [leaves] and not all(e.primitive.name in _PASSES_ON for e in users):
+        return leaves, False  # a normalisation or a sum comes before the nonlinearity
     # Where nothing uses it, it is an output of the network's beside the logits.
     return next(iter(used)) if used else list(found)[-1], True

@@ -82,6 +82,10 @@ class CNN(nn.Module):
                 convolution = nn.Conv(filters, self.kernel_size, padding=self.padding, name=name)
                 x = activations[name] = activate(convolution(x))
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            if 0 in x.shape:
+                raise ValueError(
+                    f"inputs: images {inputs.shape[1:3]} are too small for the blocks of this CNN"
+                )
         x = x.reshape(len(x), -1)
         x = _dense_layers("dense", self.dense, self.activation, x, activations)
         return _softmax_layer(self.num_classes, x, activations), activations

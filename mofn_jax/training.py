@@ -29,7 +29,9 @@ class TrainResult(NamedTuple):
     history: dict[str, np.ndarray]  # by name of the metric, a value for each epoch: [num_epochs]
 
 
-def loss(network: nn.Module, params: Params, inputs: jax.Array, labels: jax.Array) -> jax.Array:
+def loss(
+    network: nn.Module, params: Params, inputs: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Mean cross-entropy in nats, and for a network that reconstructs its inputs the mean squared
     error of the reconstruction on top.
 
@@ -41,14 +43,14 @@ def loss(network: nn.Module, params: Params, inputs: jax.Array, labels: jax.Arra
       labels: [B] int32.
 
     Returns:
-      A scalar.
+      The loss, a scalar, and how many of the examples are put in their class, int32.
     """
     logits, activations = network.apply({"params": params}, inputs)
     total = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
     if "reconstruction" in activations:
         reconstruction = activations["reconstruction"]
         total += jnp.mean((reconstruction - inputs.reshape(reconstruction.shape)) ** 2)
-    return total
+    return total, (logits.argmax(-1) == labels).sum()
 
 
 @partial(jax.jit, static_argnames="network")
@@ -59,9 +61,15 @@ def train_step(
     inputs: jax.Array,
     labels: jax.Array,
     learning_rate: float,
-) -> tuple[Params, optax.OptState, jax.Array]:
-    """A step of Adam on a batch (inputs [B, ...], labels [B]): parameters, state, batch's loss."""
-    value, gradient = jax.value_and_grad(loss, argnums=1)(network, params, inputs, labels)
+) -> tuple[Params, optax.OptState, tuple[jax.Array, jax.Array]]:
+    """A step of Adam on a batch (inputs [B, ...], labels [B]).
+
+    Returns:
+      Parameters, state, and of the batch before the step what `loss` returns.
+    """
+    value, gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)(
+        network, params, inputs, labels
+    )
     updates, state = optax.adam(learning_rate).update(gradient, state, params)
     return optax.apply_updates(params, updates), state, value
 
@@ -105,15 +113,15 @@ def train(
       num_epochs: at least 1.
       batch_size: at least 1.
       learning_rate: of Adam.
-      callback: called after each epoch with its number, from 1, and its metrics: `loss`, the mean
-        over the epoch's examples, `train_accuracy` and `test_accuracy`.
+      callback: called after each epoch with its number, from 1, and its metrics: `loss` and
+        `train_accuracy`, means over the epoch's examples as each came up, and `test_accuracy`.
 
     Returns:
       The parameters, and the metrics of each epoch.
 
     Raises:
-      ValueError: num_epochs or batch_size below 1, learning_rate negative, inputs not finite, or
-        labels outside 0..k-1.
+      ValueError: num_epochs or batch_size below 1, learning_rate negative, inputs not finite,
+        labels outside 0..k-1, or a network with fewer classes than the dataset.
     """
     checks.at_least("num_epochs", num_epochs, 1)
     checks.at_least("batch_size", batch_size, 1)
@@ -123,23 +131,30 @@ def train(
         checks.class_labels(f"{name}.labels", split.labels, dataset.num_classes, len(split.inputs))
     inputs, labels = dataset.train
     start_key, order_key = jax.random.split(key)
-    params = network.init(start_key, inputs[:1])["params"]
+    (logits, _), variables = network.init_with_output(start_key, inputs[:1])
+    if logits.shape[-1] < dataset.num_classes:
+        raise ValueError(
+            f"network: tells {logits.shape[-1]} classes apart, the dataset has "
+            f"{dataset.num_classes}"
+        )
+    params = variables["params"]
     state = optax.adam(learning_rate).init(params)
     history: dict[str, list[float]] = {}
     for epoch in range(1, num_epochs + 1):
         order = np.asarray(
             jax.random.permutation(jax.random.fold_in(order_key, epoch), len(labels))
         )
-        losses = []
+        losses, right = [], []
         for start in range(0, len(labels), batch_size):
             batch = order[start : start + batch_size]
-            params, state, value = train_step(
+            params, state, (value, count) = train_step(
                 network, params, state, inputs[batch], labels[batch], learning_rate
             )
             losses.append(value * len(batch))
+            right.append(count)
         metrics = {
             "loss": float(sum(losses)) / len(labels),
-            "train_accuracy": accuracy(network, params, dataset.train),
+            "train_accuracy": int(sum(right)) / len(labels),
             "test_accuracy": accuracy(network, params, dataset.test),
         }
         for name, value in metrics.items():

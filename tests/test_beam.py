@@ -71,6 +71,23 @@ def test_rules_make_the_errors_they_say(signs):
     assert larger >= 6  # found by the beam alone
 
 
+def test_of_many_inputs_a_pool_is_searched():
+    rng = np.random.default_rng(0)
+    inputs = (rng.random((400, 90)) < 0.5).astype(np.float32)
+    targets = inputs[:, 60:65].sum(1, keepdims=True) >= 3
+    literals = [Literals(np.arange(90), np.ones(90), np.zeros(90, bool))]
+    options = {"beam_inputs": 32, "exact_literals": 2, "beam_literals": 6}
+    front = beam.beam(literals, inputs, targets, max_literals=6, **options)
+    best = front.units[0][-1]  # late in the order, found by gain
+    assert (best.errors, best.m, best.literals.inputs.tolist()) == (0, 3, [60, 61, 62, 63, 64])
+    in_parts = beam.beam(literals, inputs, targets, max_literals=6, memory_budget=1, **options)
+    assert str(in_parts.units) == str(front.units)
+    (pool,) = beam._pools(literals, inputs, targets, [[best]], 32, 2**20)
+    assert pool.inputs.tolist() == sorted(set(pool.inputs.tolist()))
+    assert len(pool.inputs) == 32
+    assert {*range(16), *range(60, 65)} <= set(pool.inputs.tolist())
+
+
 def test_free_signs_find_a_rule_of_negations():
     literals, inputs, targets = layer("counts")
     turned = [unit._replace(negated=unit.inputs % 2 == 1) for unit in literals]
@@ -135,6 +152,7 @@ def test_scores_of_all_swaps_are_exact(m):
     ("options", "message"),
     [
         ({"beam_width": 0}, "beam_width: expected an integer of at least 1"),
+        ({"beam_inputs": 31}, "beam_inputs: expected an integer of at least 32"),
         ({"beam_literals": 0}, "beam_literals: expected an integer of at least 1"),
         ({"exact_literals": 5}, "exact_literals: expected at most 4"),
         ({"signs": "any"}, "signs: 'any' is not known"),

@@ -104,7 +104,7 @@ def random_layer(seed, num_examples=60, num_inputs=7, num_units=4, dtype=np.floa
 @pytest.mark.parametrize("seed", range(5))
 def test_a_whole_layer_against_the_oracle(seed):
     weights, inputs, targets = random_layer(seed)
-    front = mofn.extract_layer(weights, inputs, targets)
+    front = mofn.extract_layer(weights, inputs, targets, search="weight_order")
     thresholds = mofn.best_thresholds(inputs, targets).values
     for unit, found in enumerate(front.units):
         literals = oracle.literals(
@@ -134,6 +134,53 @@ def test_any_dtype_gives_the_rules_of_its_values(dtype):
     rules = mofn.select_rules(mofn.extract_layer(weights, inputs, targets), 0.01)
     as_double = mofn.extract_layer(weights, inputs.astype(np.float64), targets)
     assert rules == mofn.select_rules(as_double, 0.01)
+
+
+@pytest.mark.parametrize("search", list(mofn.SEARCHES))
+@pytest.mark.parametrize("refine", [False, True])
+def test_every_search_is_as_good_as_the_paper_s(search, refine):
+    weights, inputs, targets = random_layer(0, num_inputs=20)
+    paper = mofn.extract_layer(weights, inputs, targets, search="weight_order", max_literals=3)
+    front = mofn.extract_layer(
+        weights, inputs, targets, search=search, refine=refine, max_literals=3
+    )
+    for unit, of_paper in zip(front.units, paper.units, strict=True):
+        for rule in of_paper:
+            assert any(
+                one.errors <= rule.errors and one.complexity <= rule.complexity for one in unit
+            )
+    rules = mofn.select_rules(front, 0.0)
+    assert [rule.error for rule in rules] == (mofn.evaluate_rules(rules, inputs) != targets).mean(
+        0
+    ).tolist()
+    if search == "weight_order" and not refine:
+        assert str(front) == str(paper)
+    elif refine or search == "best":
+        assert sum(unit[-1].errors for unit in front.units) < sum(
+            unit[-1].errors for unit in paper.units
+        )
+
+
+def test_best_is_beam_refined():
+    layer = random_layer(0, num_inputs=20)
+    best = mofn.extract_layer(*layer, exact_literals=2)
+    beam = mofn.extract_layer(*layer, search="beam", refine=True, exact_literals=2)
+    assert str(best) == str(beam)
+    assert best.proven_literals == 2
+
+
+def test_without_weights_gain_orders_and_signs():
+    _, inputs, targets = random_layer(0)
+    front = mofn.extract_layer(None, inputs, targets, search="weight_order")
+    thresholds = mofn.best_thresholds(inputs, targets)
+    for unit, target, gains in zip(front.units, targets.T, thresholds.gains.T, strict=True):
+        for rule in unit:
+            used = rule.literals.inputs
+            assert gains[used].tolist() == sorted(gains[used].tolist(), reverse=True)
+            for i, threshold, negated in zip(*rule.literals, strict=True):
+                above = inputs[:, i] >= threshold
+                assert negated == (target[above].mean() < target[~above].mean())
+    assert max(unit[-1].errors for unit in front.units) < 30  # half the examples
 
 
 def test_max_literals_limits_every_rule():
@@ -204,7 +251,7 @@ def test_a_second_layer_of_the_same_shape_compiles_nothing():
         ({"targets": np.zeros((59, 4), bool)}, r"targets: expected shape \[60, 4\]"),
         ({"targets": np.zeros((60, 3), bool)}, r"targets: expected shape \[60, 4\]"),
         ({"targets": np.zeros((60, 4), int)}, "targets: expected booleans, got dtype int64"),
-        ({"search": "magic"}, r"search: 'magic' is not known; expected one of \['weight_order'"),
+        ({"search": "magic"}, r"search: 'magic' is not known; expected one of \['best'"),
         ({"max_literals": 0}, "max_literals: expected an integer of at least 1, got 0"),
     ],
 )

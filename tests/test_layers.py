@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -165,6 +166,73 @@ def test_what_is_not_explained_is_named():
     np.testing.assert_allclose(
         split.activations, split.inputs @ split.weights + split.bias, rtol=1e-4, atol=1e-5
     )
+
+
+class Applied(nn.Module):
+    """A function that calls layers, then a head named so."""
+
+    body: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        x = self.body(x)
+        return {"logits": nn.Dense(3, name="head")(x.reshape(len(x), -1)), "features": x}
+
+
+@pytest.mark.parametrize(
+    ("body", "is_clear"),
+    [
+        (lambda x: nn.relu(nn.BatchNorm(use_running_average=True)(nn.Conv(1, (3, 3))(x))), False),
+        (lambda x: nn.relu(nn.Conv(1, (3, 3))(x) + x), False),
+        (lambda x: nn.max_pool(nn.Conv(1, (3, 3))(x), (2, 2)), True),
+        (lambda x: nn.Conv(1, (3, 3))(x), True),
+    ],
+)
+def test_a_layer_explained_before_its_nonlinearity_is_named(body, is_clear):
+    network = Applied(body)
+    variables = network.init(jax.random.key(0), IMAGES)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first, head = mofn.capture_layers(network, variables, IMAGES)
+    assert ["before any nonlinearity: Conv_0" in str(w.message) for w in caught] == [True] * (
+        not is_clear
+    )
+    assert (head.name, head.kind) == ("head", "softmax")
+    expected = nn.Conv(1, (3, 3)).apply({"params": variables["params"]["Conv_0"]}, IMAGES)
+    np.testing.assert_allclose(first.activations, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_convolution_over_one_axis_is_not_explained():
+    network = Applied(lambda x: nn.relu(nn.Conv(4, 3)(x)))
+    with pytest.warns(UserWarning, match="not explained: Conv_0"):
+        (head,) = mofn.capture_layers(network, start(network), IMAGES)
+    assert head.name == "head"
+
+
+def test_boxed_parameters():
+    boxed = nn.with_partitioning(nn.initializers.lecun_normal(), (None, None))
+    inputs = IMAGES.reshape(11, -1)
+    network = nn.Dense(3, kernel_init=boxed)
+    (layer,) = mofn.capture_layers(network, network.init(jax.random.key(0), inputs), inputs)
+    assert layer.weights.shape == (64, 3)
+
+
+def test_logits_of_another_shape():
+    network = nn.Conv(3, (3, 3))
+    with pytest.raises(ValueError, match=r"network: expected logits \[E, k\], got shape"):
+        mofn.capture_layers(network, start(network), IMAGES)
+
+
+def test_bad_input_of_patches_and_positions():
+    network = mofn.CNN(2)
+    convolution, *_, softmax = mofn.capture_layers(network, start(network), IMAGES)
+    for position in [(6, 0), (0, 6), (-1, 0)]:
+        with pytest.raises(ValueError, match="position: expected row and column"):
+            mofn.patches(convolution, position)
+    with pytest.raises(ValueError, match="layer: expected a convolution, got 'softmax'"):
+        mofn.patches(softmax, (0, 0))
+    with pytest.raises(ValueError, match="activations: expected shape"):
+        layers.most_informative_positions(np.zeros((4, 3)), np.zeros(4, int), 2)
 
 
 def test_a_network_of_one_layer():

@@ -76,3 +76,8 @@ def test_unknown_activation(network):
 def test_a_cnn_wants_images():
     with pytest.raises(ValueError, match="inputs: a CNN expects images"):
         mofn.CNN(2).init(jax.random.key(0), IMAGES.reshape(3, -1))
+
+
+def test_images_too_small_for_the_blocks():
+    with pytest.raises(ValueError, match=r"inputs: images \(4, 4\) are too small"):
+        mofn.CNN(2).init(jax.random.key(0), IMAGES[:, :4, :4])

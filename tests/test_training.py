@@ -43,9 +43,7 @@ def test_same_key_same_parameters_other_key_others():
 def test_an_autoencoder_learns_to_reconstruct():
     network = mofn.Autoencoder(3, hidden=(16,), code=8, activation="tanh")
     start = network.init(jax.random.key(0), WINE.train.inputs[:1])["params"]
-    trained = mofn.train(
-        jax.random.key(0), network, WINE, num_epochs=30, learning_rate=0.01
-    ).params
+    trained = mofn.train(jax.random.key(0), network, WINE, num_epochs=30, learning_rate=0.01).params
 
     def squared_error(params):
         _, activations = network.apply({"params": params}, WINE.test.inputs)
@@ -63,13 +61,17 @@ def test_accuracy_counts_the_last_partial_batch(batch_size):
     assert training.accuracy(NETWORK, params, WINE.test, batch_size=batch_size) == expected
 
 
-def test_the_loss_of_an_epoch_is_over_all_its_examples():
-    # With a learning rate of 0 nothing moves: the mean over unequal batches is the whole's loss.
+def test_the_metrics_of_an_epoch_are_over_all_its_examples():
+    # With a learning rate of 0 nothing moves: the mean over unequal batches is the whole's.
     result = mofn.train(
         jax.random.key(0), NETWORK, WINE, num_epochs=1, batch_size=37, learning_rate=0.0
     )
-    whole = training.loss(NETWORK, result.params, *WINE.train)
+    whole, right = training.loss(NETWORK, result.params, *WINE.train)
     assert result.history["loss"][0] == pytest.approx(float(whole), rel=1e-5)
+    assert result.history["train_accuracy"][0] == int(right) / len(WINE.train.labels)
+    assert right == round(
+        training.accuracy(NETWORK, result.params, WINE.train) * len(WINE.train.labels)
+    )
 
 
 def test_parameters_survive_the_disk(tmp_path):
@@ -113,3 +115,8 @@ def test_bad_data(inputs, labels, message):
     dataset = WINE._replace(train=mofn.Split(inputs.astype(np.float32), labels))
     with pytest.raises(ValueError, match=message):
         mofn.train(jax.random.key(0), NETWORK, dataset)
+
+
+def test_a_network_with_too_few_classes():
+    with pytest.raises(ValueError, match="network: tells 2 classes apart, the dataset has 3"):
+        mofn.train(jax.random.key(0), mofn.MLP(2), WINE)

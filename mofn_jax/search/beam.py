@@ -8,11 +8,13 @@ All changes of a set are scored at once. A literal k decides the rule exactly on
 which M - 1 of the other literals hold: with X these examples and T those on which at least M of the
 others hold, the errors with k are those of T plus the signed count (see `counting`) of X and k.
 
-Axis letters: E examples, N literals, M needed, K the largest N, B width of the beam, R rows of
-literals and one empty row, n inputs, u units, W words of 32 examples.
+Of a unit of many inputs, a pool of the literals of largest weight and gain is searched.
+
+Axis letters: E examples, N literals, M needed, K the largest N, B width of the beam, L literals of
+the pool, R rows of literals and one empty row, n inputs, u units, W words of 32 examples.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -25,12 +27,14 @@ from mofn_jax import checks
 from mofn_jax.chunking import chunks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals
-from mofn_jax.scoring import complexity
+from mofn_jax.scoring import complexity, literal_bits, pack_examples
 from mofn_jax.search.counting import all_examples, pack_units, signed_count, signed_counts
 from mofn_jax.search.exact import MOST_EXACT, NO_SET, best_sets, provable_literals
 from mofn_jax.search.weight_order import weight_order
 
 _MOST_ROUNDS = 8  # of swaps, at each visit of a cell
+_LEAST_INPUTS = 32  # all the literals of an exact search's rules are in the pool
+_MANY_INPUTS = 128  # for which the default of `beam_literals` is smaller
 
 
 class Unit(NamedTuple):
@@ -56,7 +60,8 @@ def beam(
     targets: np.ndarray,
     *,
     beam_width: int = 4,
-    beam_literals: int = 20,
+    beam_literals: int | None = None,
+    beam_inputs: int = 256,
     exact_literals: int | None = None,
     signs: str = "weights",
     max_literals: int | None = None,
@@ -70,7 +75,11 @@ def beam(
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
       beam_width: B, how many sets are kept for each N and M.
-      beam_literals: K, the largest N of the beam search; larger rules come from weight order.
+      beam_literals: K, the largest N of the beam search; larger rules come from weight order. None
+        for 20 where there are up to 128 inputs, else 10.
+      beam_inputs: L, at least 32: how many literals of each unit the beam search chooses from.
+        They are those of the exact search's rules, then half of L in order, then those of largest
+        information gain.
       exact_literals: the largest N of the exact search, as in `exact`.
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       max_literals: a limit on N for all three.
@@ -81,13 +90,18 @@ def beam(
       The fronts of the u units; `proven_literals` is the largest N of the exact search.
 
     Raises:
-      ValueError: beam_width, beam_literals or exact_literals out of range, unknown signs.
+      ValueError: beam_width, beam_literals, beam_inputs or exact_literals out of range, unknown
+        signs.
     """
+    num_inputs = inputs.shape[1]
+    if beam_literals is None:
+        beam_literals = 20 if num_inputs <= _MANY_INPUTS else 10
     checks.at_least("beam_width", beam_width, 1)
     checks.at_least("beam_literals", beam_literals, 1)
-    num_inputs = inputs.shape[1]
+    checks.at_least("beam_inputs", beam_inputs, _LEAST_INPUTS)
     proven = provable_literals(num_inputs, exact_literals, signs, max_literals)
-    largest = min(beam_literals, num_inputs, max_literals or num_inputs)
+    pool_size = min(beam_inputs, num_inputs)
+    largest = min(beam_literals, pool_size, max_literals or num_inputs)
     by_weight = weight_order(
         literals, inputs, targets, max_literals=max_literals, memory_budget=memory_budget
     )
@@ -101,25 +115,57 @@ def beam(
             memory_budget=memory_budget,
         )
     )
+    found: Iterable[list[Candidate]] = best
+    if largest > proven:
+        pools = literals
+        if pool_size < num_inputs:
+            pools = _pools(literals, inputs, targets, best, pool_size, memory_budget)
+        found = _beam_sets(
+            pools, inputs, targets, best, largest, pool_size, beam_width, signs, memory_budget
+        )
     units = []
-    for unit, found in enumerate(
-        _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memory_budget)
-        if largest > proven
-        else best
-    ):
-        units.append(non_dominated([*by_weight.units[unit], *best[unit], *found]))
+    for unit, more in enumerate(found):
+        units.append(non_dominated([*by_weight.units[unit], *best[unit], *more]))
         if progress is not None:
             progress(1)
     return by_weight._replace(units=tuple(units), proven_literals=proven)
 
 
-def _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memory_budget):
+def _pools(literals, inputs, targets, best, pool_size, memory_budget) -> list[Literals]:
+    """Of each unit the literals to search among, L of them, in order."""
+    num_examples, num_inputs = inputs.shape
+    pools: list[Literals] = []
+    for units in chunks(len(literals), max(1, memory_budget // (num_inputs * num_examples // 4))):
+        bits = literal_bits(literals[units], inputs, num_inputs, memory_budget // 4)
+        new = range(len(pools), units.stop)
+        for unit in new:
+            count = len(literals[unit].inputs)
+            words, target = bits[unit - units.start, :count], targets[:, unit]
+            on = np.bitwise_count(words & pack_examples(target)).sum(1, dtype=np.int64)
+            off = np.bitwise_count(words).sum(1, dtype=np.int64) - on
+            by_gain = np.argsort(-_gains(on, off, target), kind="stable")
+            proven = [_positions(rule.literals, literals[unit]) for rule in best[unit]]
+            ranked = np.concatenate([*proven, np.arange(min(pool_size // 2, count)), by_gain])
+            pool = np.sort(list(dict.fromkeys(ranked.tolist()))[:pool_size]).astype(int)
+            pools.append(Literals(*(field[pool] for field in literals[unit])))
+    return pools
+
+
+def _positions(some: Literals, literals: Literals) -> np.ndarray:
+    """The positions of some literals' inputs among the literals."""
+    positions = {i: position for position, i in enumerate(literals.inputs.tolist())}
+    return np.array([positions[i] for i in some.inputs.tolist()], int)
+
+
+def _beam_sets(
+    literals, inputs, targets, best, largest, pool_size, beam_width, signs, memory_budget
+):
     """Yields of each unit the best rule found in each cell: a list of Candidates."""
     num_examples, num_inputs = inputs.shape
     free = signs == "free"
-    num_rows = (2 if free else 1) * num_inputs + 1
+    num_rows = (2 if free else 1) * pool_size + 1
     cells = np.array([(n, m) for n in range(1, largest + 1) for m in range(1, n + 1)], np.int32)
-    bytes_per_unit = num_inputs * num_examples + num_rows * num_examples // 8
+    bytes_per_unit = pool_size * num_examples + num_rows * num_examples // 8
     bytes_per_unit += beam_width * largest * (num_examples // 2 + 4 * largest * num_rows)
     done = 0
     for units in chunks(len(literals), max(1, memory_budget // bytes_per_unit)):
@@ -127,7 +173,7 @@ def _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memo
             literals[units],
             inputs,
             targets[:, units],
-            num_rows=num_inputs,
+            num_rows=pool_size,
             memory_budget=memory_budget // 4,
         )
         packed = [
@@ -145,7 +191,7 @@ def _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memo
             yield [
                 Candidate(
                     m,
-                    _literals_at(literals[unit], sets[unit - units.start, n, m, :n], num_inputs),
+                    _literals_at(literals[unit], sets[unit - units.start, n, m, :n], pool_size),
                     on + int(counts[unit - units.start, n, m]),
                     float(complexity(m, n, num_inputs)),
                 )
@@ -155,9 +201,9 @@ def _beam_sets(literals, inputs, targets, best, largest, beam_width, signs, memo
         done = units.stop
 
 
-def _literals_at(literals: Literals, rows: np.ndarray, num_inputs: int) -> Literals:
-    """The literals of these rows; those of the second n rows are negated."""
-    flipped, positions = np.divmod(rows, num_inputs)
+def _literals_at(literals: Literals, rows: np.ndarray, pool_size: int) -> Literals:
+    """The literals of these rows; those of the second L rows are negated."""
+    flipped, positions = np.divmod(rows, pool_size)
     return Literals(
         literals.inputs[positions],
         literals.thresholds[positions],
@@ -166,26 +212,28 @@ def _literals_at(literals: Literals, rows: np.ndarray, num_inputs: int) -> Liter
 
 
 def _prepare(words, word_signs, target, literals, best, free, largest) -> Unit:
-    """What the search of a unit reads, from its literals packed by its target [n, W]."""
-    num_inputs, count = len(words), len(literals.inputs)
-    owners = np.where(np.arange(num_inputs) < count, np.arange(num_inputs), -1)
-    gains = _gains(words[:count], word_signs, target)
+    """What the search of a unit reads, from its literals packed by its target [L, W]."""
+    pool_size, count = len(words), len(literals.inputs)
+    owners = np.where(np.arange(pool_size) < count, np.arange(pool_size), -1)
+    on, off = (
+        np.bitwise_count(words[:count, word_signs == sign]).sum(1, dtype=np.int64)
+        for sign in (-1, 1)
+    )
+    by_gain = np.argsort(-_gains(on, off, target), kind="stable")
     if free:
         words = np.concatenate([words, words ^ all_examples(target)])
         owners = np.tile(owners, 2)
     num_rows = len(words)
     starts = np.full((largest + 1, 2 + MOST_EXACT, largest), num_rows, np.int32)
-    by_gain = np.argsort(-gains, kind="stable")
     for size in range(1, min(largest, count) + 1):
         starts[size, 0, :size] = np.arange(size)
         starts[size, 1, :size] = np.sort(by_gain[:size])
-    positions = {i: position for position, i in enumerate(literals.inputs.tolist())}
     for rule in best:
-        taken = np.array([positions[i] for i in rule.literals.inputs.tolist()])
+        taken = _positions(rule.literals, literals)
         flipped = rule.literals.negated ^ literals.negated[taken]
         size = len(taken)
         if size <= min(largest, MOST_EXACT):
-            starts[size, 1 + rule.m, :size] = np.sort(taken + num_inputs * flipped)
+            starts[size, 1 + rule.m, :size] = np.sort(taken + pool_size * flipped)
     return Unit(
         words=jnp.concatenate([words, np.zeros_like(words[:1])]),
         signs=jnp.asarray(word_signs),
@@ -195,11 +243,14 @@ def _prepare(words, word_signs, target, literals, best, free, largest) -> Unit:
     )
 
 
-def _gains(words: np.ndarray, word_signs: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The information gain of each literal [N, W] about the target, times E: [N] float64."""
+def _gains(on: np.ndarray, off: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The information gain of literals about the target, times E: [N] float64.
+
+    Args:
+      on, off: [N] integers, on how many examples with the unit on, and off, each literal holds.
+      target: [E] booleans.
+    """
     num_on = target.sum()
-    on = np.bitwise_count(words[:, word_signs < 0]).sum(1, dtype=np.int64)
-    off = np.bitwise_count(words[:, word_signs > 0]).sum(1, dtype=np.int64)
 
     def size_times_entropy(on, off):
         return xlogy(on + off, on + off) - xlogy(on, on) - xlogy(off, off)

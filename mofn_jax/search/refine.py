@@ -58,10 +58,12 @@ def refine_front(
     units = []
     for rules, target in zip(front.units, targets.T, strict=True):
         open_rules = [rule for rule in rules if 0 < len(rule.literals.inputs) <= refine_literals]
-        used = np.unique(np.concatenate([[], *(r.literals.inputs for r in open_rules)]).astype(int))
-        columns = sort_columns(inputs[:, used])
-        refined = [_refine(rule, used, columns, inputs, target) for rule in open_rules]
-        units.append(non_dominated([*rules, *refined]))
+        if open_rules:
+            used = np.unique(np.concatenate([rule.literals.inputs for rule in open_rules]))
+            columns = sort_columns(inputs[:, used])
+            refined = [_refine(rule, used, columns, inputs, target) for rule in open_rules]
+            rules = non_dominated([*rules, *refined])
+        units.append(rules)
         if progress is not None:
             progress(1)
     return front._replace(units=tuple(units))

@@ -1,0 +1,117 @@
+"""The networks of the experiments: their names, their training, and their parameters, kept."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+from absl import flags
+from tqdm import tqdm
+
+import mofn_jax as mofn
+from mofn_jax import outputs
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "CNN": mofn.CNN,
+    "VGG": partial(mofn.CNN, conv_blocks=((16, 16), (32, 32), (64, 64)), padding="SAME"),
+    "Autoencoder": mofn.Autoencoder,
+    "MLP": mofn.MLP,
+}
+ACTIVATIONS = ("relu", "tanh", "sigmoid")
+_EPOCHS = {"CNN": 4, "VGG": 6, "Autoencoder": 10, "MLP": 10}
+_FEW_EXAMPLES, _EPOCHS_OF_FEW = 10_000, 20
+
+
+class Case(NamedTuple):
+    """A network to train on a dataset."""
+
+    dataset: str
+    network: str  # a name in NETWORKS
+    activation: str
+    seed: int  # of the dataset's split and of training
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self)).replace("/", "_")
+
+
+class Trained(NamedTuple):
+    """A network with its parameters, and the data it was trained on."""
+
+    network: nn.Module
+    params: mofn.training.Params
+    dataset: mofn.Dataset
+    test_accuracy: float
+    num_epochs: int
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The flags of scripts that train networks once and keep them."""
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its datasets.", flag_values=values)
+    flags.DEFINE_integer(
+        "num_epochs",
+        None,
+        f"Epochs of training; by default {_EPOCHS}, and {_EPOCHS_OF_FEW} where there are fewer "
+        f"than {_FEW_EXAMPLES} training examples.",
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "trained", "runs/trained", "Where trained networks are kept.", flag_values=values
+    )
+
+
+def train(
+    network: nn.Module, dataset: mofn.Dataset, num_epochs: int, seed: int
+) -> mofn.TrainResult:
+    """Trains under a progress bar."""
+    with tqdm(total=num_epochs, unit="epoch", desc="training") as bar:
+
+        def show(epoch: int, metrics) -> None:
+            bar.set_postfix({name: f"{float(value):.4f}" for name, value in metrics.items()})
+            bar.update()
+
+        return mofn.train(
+            jax.random.key(seed), network, dataset, num_epochs=num_epochs, callback=show
+        )
+
+
+def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
+    """The case's network, restored if it was trained before, trained and kept if not.
+
+    Args:
+      case: what to train.
+      options: holds the flags that `define_flags` defines.
+    """
+    dataset = mofn.load_dataset(case.dataset, data_dir=options.data_dir, seed=case.seed)
+    network = NETWORKS[case.network](dataset.num_classes, activation=case.activation)
+    num_epochs = options.num_epochs
+    if num_epochs is None:
+        few = len(dataset.train.labels) < _FEW_EXAMPLES
+        num_epochs = _EPOCHS_OF_FEW if few else _EPOCHS[case.network]
+    folder = Path(options.trained) / f"{case}-{num_epochs}"
+    done = folder / "history.json"  # written last
+    if done.exists():
+        params = mofn.restore_params(folder / "params")
+    else:
+        params, history = train(network, dataset, num_epochs, case.seed)
+        mofn.save_params(folder / "params", params)
+        outputs.write_text(
+            done, json.dumps({name: values.tolist() for name, values in history.items()}, indent=1)
+        )
+    test_accuracy = json.loads(done.read_text())["test_accuracy"][-1]
+    return Trained(network, params, dataset, test_accuracy, num_epochs)
+
+
+def cases(
+    dataset: str, networks: Sequence[str], activations: Sequence[str], seeds: Sequence[int]
+) -> list[Case]:
+    """Every network with every activation and seed, all of the first seed first."""
+    return [
+        Case(dataset, network, activation, seed)
+        for seed in seeds
+        for network in networks
+        for activation in activations
+    ]
