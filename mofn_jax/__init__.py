@@ -18,6 +18,7 @@ from mofn_jax.layers import (
     patches,
 )
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
+from mofn_jax.meshes import make_mesh
 from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.rules import (
     Literal,

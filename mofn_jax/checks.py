@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from mofn_jax.chunking import row_slices
+
 
 def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     """The array on the host: real, finite, of this shape (None: any size of at least one).
@@ -27,9 +29,8 @@ def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     if 0 in array.shape:
         raise ValueError(f"{name}: has no elements (shape {list(array.shape)})")
     if array.dtype.kind == "f":
-        rows = max(1, 2**22 // max(1, array[0].size))
-        for start in range(0, len(array), rows):
-            if not np.isfinite(array[start : start + rows]).all():
+        for rows in row_slices(array):
+            if not np.isfinite(array[rows]).all():
                 raise ValueError(f"{name}: holds NaN or infinity; expected finite numbers")
     return array
 

@@ -1,6 +1,10 @@
 """Work in equal pieces, so that memory is bounded and every piece runs the same compiled code."""
 
+import mmap
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:
@@ -17,3 +21,35 @@ def chunks(total: int, size: int) -> Iterator[slice]:
     for start in range(0, total, size):
         start = min(start, total - size)
         yield slice(start, start + size)
+
+
+def row_slices(array: np.ndarray, num_bytes: int = 2**22) -> Iterator[slice]:
+    """Slices that cover an array's rows in order, each of a multiple of 8 of them but the last.
+
+    A memory map's pages are let go after each slice, so that what has been read of the file does
+    not stay in memory.
+
+    Args:
+      array: [E, ...].
+      num_bytes: how large a slice may be, if 8 rows are not larger.
+
+    Example:
+      >>> list(row_slices(np.zeros((20, 4), np.uint8), num_bytes=70))
+      [slice(0, 16, None), slice(16, 20, None)]
+    """
+    rows = 8 * max(1, num_bytes // max(1, 8 * array[:1].nbytes))
+    for start in range(0, len(array), rows):
+        yield slice(start, min(start + rows, len(array)))
+        _let_go(array)
+
+
+def _let_go(array: np.ndarray) -> None:
+    """Drops the pages of a memory map from this process; the file has them."""
+    mode: str | None = None
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        mode = getattr(base, "mode", mode)
+        base = base.base
+    # The pages of copy-on-write maps ("c") may be the only ones of their content.
+    if isinstance(base, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

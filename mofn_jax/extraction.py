@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
+from jax.sharding import Mesh
 
 from mofn_jax import checks
 from mofn_jax.fronts import RuleFront
@@ -22,6 +23,7 @@ from mofn_jax.layers import (
     patches,
 )
 from mofn_jax.literals import Literals, ordered_literals, ordered_literals_by_gain
+from mofn_jax.meshes import with_both_axes
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES
 from mofn_jax.search.refine import refine_front
@@ -50,6 +52,7 @@ def extract_layer(
     refine: bool = False,
     max_literals: int | None = None,
     memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
     **options: Any,
 ) -> RuleFront:
@@ -68,6 +71,10 @@ def extract_layer(
         "best" does so anyway.
       max_literals: the most literals in a rule; None for as many as there are inputs.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices, of one process or several, to divide the work among, with an axis "units", an
+        axis "examples", or both, as `make_mesh` makes it. Never changes the result. Thresholds,
+        scores and searches are divided; sorting and signing literals, and refinement, are not.
+        Every process must be given the same arrays, and gets all the rules.
       progress: called with the number of units done since the last call.
       **options: of the search.
 
@@ -76,7 +83,7 @@ def extract_layer(
 
     Raises:
       ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
-        boolean, an unknown search, max_literals below 1.
+        boolean, an unknown search, max_literals below 1, a mesh of other axes.
 
     Example:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
@@ -93,17 +100,19 @@ def extract_layer(
     checks.known("search", search, SEARCHES)
     if max_literals is not None:
         checks.at_least("max_literals", max_literals, 1)
-    thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget)
+    mesh = with_both_axes(mesh)
+    thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget, mesh=mesh)
     front = SEARCHES[search](
         layer_literals(weights, inputs, targets, thresholds),
         inputs,
         targets,
         max_literals=max_literals,
         memory_budget=memory_budget,
+        mesh=mesh,
         progress=progress,
         **options,
     )
-    return refine_front(front, inputs, targets) if refine else front
+    return refine_front(front, inputs, targets, memory_budget=memory_budget) if refine else front
 
 
 def layer_literals(
@@ -152,7 +161,8 @@ def extract_network(
       layers: names of the layers to explain; None for all.
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
-      **options: of `extract_layer`, such as search, max_literals, memory_budget and progress.
+      **options: of `extract_layer`, such as search, max_literals, memory_budget, mesh and
+        progress.
 
     Returns:
       The results, input side first.

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mofn_jax.chunking import row_slices
+
 
 class Literals(NamedTuple):
     """Literals of one unit, in order."""
@@ -69,9 +71,12 @@ def ordered_literals_by_gain(
       Literals(inputs=array([0, 1], dtype=int32), thresholds=array([2, 8]),
                negated=array([ True, False]))
     """
-    above = inputs >= thresholds
-    on_above = np.count_nonzero(above[target], axis=0)
-    falls = on_above * len(target) < np.count_nonzero(above, axis=0) * np.count_nonzero(target)
+    num_above, num_on_above = np.zeros((2, len(thresholds)), np.int64)
+    for rows in row_slices(inputs):
+        above = inputs[rows] >= thresholds
+        num_above += np.count_nonzero(above, axis=0)
+        num_on_above += np.count_nonzero(above[target[rows]], axis=0)
+    falls = num_on_above * len(target) < num_above * np.count_nonzero(target)
     order = np.argsort(-gains, kind="stable")
     order = order[~np.isnan(thresholds[order])]
     return Literals(order.astype(np.int32), thresholds[order], falls[order])

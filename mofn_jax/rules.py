@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mofn_jax import checks
+from mofn_jax.chunking import row_slices
 from mofn_jax.fronts import RuleFront, select
 
 
@@ -109,11 +110,13 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     if inputs.shape[1] < needed:
         raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
     says = np.empty((len(inputs), len(rules)), bool)
-    for rule, column in zip(rules, says.T, strict=True):
-        hold = np.zeros(len(inputs), np.int32)
-        for literal in rule.literals:
-            hold += (inputs[:, literal.input] >= literal.threshold) != literal.negated
-        column[:] = hold >= rule.m
+    for rows in row_slices(inputs):
+        some = inputs[rows]
+        for unit, rule in enumerate(rules):
+            hold = np.zeros(len(some), np.int32)
+            for literal in rule.literals:
+                hold += (some[:, literal.input] >= literal.threshold) != literal.negated
+            says[rows, unit] = hold >= rule.m
     return says
 
 

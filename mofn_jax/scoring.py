@@ -21,10 +21,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from scipy.special import gammaln
 
-from mofn_jax.chunking import chunks
+from mofn_jax import meshes
+from mofn_jax.chunking import chunks, row_slices
 from mofn_jax.literals import Literals
+from mofn_jax.meshes import EXAMPLES, UNITS
 
 # With more literals than this, walking them is faster than the recurrence over bits.
 _MOST_LITERALS_FOR_BITS = 512
@@ -170,25 +174,49 @@ def prefix_order(num_literals: int) -> PrefixOrder:
 
 
 def least_ranks_by_bits(
-    literals: jax.Array, target: jax.Array, examples: jax.Array, ranks: jax.Array
+    literals: jax.Array,
+    target: jax.Array,
+    examples: jax.Array,
+    ranks: jax.Array,
+    *,
+    axis_name: str | None = None,
 ) -> jax.Array:
     """Of one unit, for each number of errors the first of the rules that make as many.
 
     Args:
       literals, target, examples: as `score_unit`.
       ranks: [N + 1, N + 2] int32, see `PrefixOrder`.
+      axis_name: of a mapped axis along which the words are divided; None if all are here.
 
     Returns:
-      [32 W + 1] int32, the least rank of a rule with 0, 1, ... errors; NO_RULE where there is none.
+      [32 W + 1] int32, W all words, the least rank of a rule with 0, 1, ... errors; NO_RULE where
+      there is none.
     """
-    least = jnp.full(32 * len(target) + 1, NO_RULE)
-    return least.at[score_unit(literals, target, examples)].min(ranks)
+    errors = _total(score_unit(literals, target, examples), axis_name)
+    return _no_rules(target, axis_name).at[errors].min(ranks)
+
+
+def _total(counts: jax.Array, axis_name: str | None) -> jax.Array:
+    return counts if axis_name is None else jax.lax.psum(counts, axis_name)
+
+
+def _no_rules(target: jax.Array, axis_name: str | None) -> jax.Array:
+    num_words = len(target) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+    return jnp.full(32 * num_words + 1, NO_RULE)
 
 
 def least_ranks_by_walk(
-    literals: jax.Array, target: jax.Array, examples: jax.Array, ranks: jax.Array
+    literals: jax.Array,
+    target: jax.Array,
+    examples: jax.Array,
+    ranks: jax.Array,
+    *,
+    axis_name: str | None = None,
 ) -> jax.Array:
-    """As `least_ranks_by_bits`, for many literals: it walks them and keeps no table of errors."""
+    """As `least_ranks_by_bits`, for many literals: it walks them and keeps no table of errors.
+
+    Where words are divided, errors are summed for every literal that is taken.
+    """
     bits = jnp.arange(8, dtype=jnp.uint8)[::-1]
 
     def unpack(words: jax.Array) -> jax.Array:  # [W] uint32 -> [32 W] int32, packed by NumPy
@@ -205,21 +233,41 @@ def least_ranks_by_walk(
         holds = unpack(literal)
         hold = hold + holds
         errors = errors.at[hold].add(change * holds, mode="promise_in_bounds")
-        return (hold, errors, least.at[errors].min(ranks, mode="promise_in_bounds")), None
+        return (hold, errors, rank(least, errors, ranks)), None
 
-    least = jnp.full(32 * len(target) + 1, NO_RULE).at[errors].min(ranks[0])
+    def rank(least, errors, ranks):
+        return least.at[_total(errors, axis_name)].min(ranks, mode="promise_in_bounds")
+
+    least = rank(_no_rules(target, axis_name), errors, ranks[0])
     start = (jnp.zeros_like(on), errors, least)
     (_, _, least), _ = jax.lax.scan(take, start, (literals, ranks[1:]))
     return least
 
 
-@partial(jax.jit, static_argnames=("by_bits", "at_once"))
-def _least_ranks(literals, targets, examples, ranks, *, by_bits: bool, at_once: int):
+@partial(jax.jit, static_argnames=("by_bits", "mesh"))
+def _least_ranks(literals, targets, examples, ranks, *, by_bits: bool, mesh: Mesh | None):
     """Of each unit (literals [u, N, W], targets [u, W]) the least ranks, [u, 32 W + 1]."""
     one = least_ranks_by_bits if by_bits else least_ranks_by_walk
-    return jax.lax.map(
-        lambda unit: one(unit[0], unit[1], examples, ranks), (literals, targets), batch_size=at_once
+
+    def of_units(literals, targets, examples, ranks, axis_name=None):
+        # A CPU does best with one unit at a time in its cache, other devices with all of them.
+        one_by_one = jax.default_backend() == "cpu"
+        return jax.lax.map(
+            lambda unit: one(unit[0], unit[1], examples, ranks, axis_name=axis_name),
+            (literals, targets),
+            batch_size=1 if one_by_one else len(targets),
+        )
+
+    if mesh is None:
+        return of_units(literals, targets, examples, ranks)
+    of_units = jax.shard_map(
+        partial(of_units, axis_name=EXAMPLES),
+        mesh=mesh,
+        in_specs=(P(UNITS, None, EXAMPLES), P(UNITS, EXAMPLES), P(EXAMPLES), P()),
+        out_specs=P(UNITS),
+        check_vma=False,  # loops start from constants, which are the same on all devices
     )
+    return of_units(literals, targets, examples, ranks)
 
 
 def literal_bits(
@@ -236,13 +284,11 @@ def literal_bits(
     Returns:
       [u, N, W] uint32; missing literals hold nowhere.
     """
-    num_examples, num_inputs = inputs.shape
-    bits = np.zeros((len(literals), num_literals, 4 * -(-num_examples // 32)), np.uint8)
-    rows = max(1, memory_budget // (inputs.itemsize * num_inputs + num_literals) // 8) * 8
-    for start in range(0, num_examples, rows):
-        columns = np.ascontiguousarray(inputs[start : start + rows].T)
+    bits = np.zeros((len(literals), num_literals, 4 * -(-len(inputs) // 32)), np.uint8)
+    for rows in row_slices(inputs, memory_budget // 2):
+        columns = np.ascontiguousarray(inputs[rows].T)
         truth = np.empty((num_literals, columns.shape[1]), bool)
-        where = slice(start // 8, start // 8 + -(-columns.shape[1] // 8))
+        where = slice(rows.start // 8, -(-rows.stop // 8))
         for unit_bits, unit in zip(bits, literals, strict=True):
             for row, i, threshold, negated in zip(truth, *unit, strict=False):
                 compare = np.less if negated else np.greater_equal
@@ -259,8 +305,14 @@ def score_layer(
     order: PrefixOrder,
     *,
     memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
 ) -> Iterator[np.ndarray]:
     """Scores every unit's literals, some units at a time.
+
+    On a mesh, units are divided along `units` and the examples of each along `examples`; each
+    process compares only the inputs of those that its own devices score. Up to 512 literals the
+    counts of a unit are summed across devices once, with more once for each literal: then prefer
+    devices along `units`.
 
     Args:
       literals: of u units, at most N each; units with fewer are padded with literals that hold
@@ -269,27 +321,54 @@ def score_layer(
       targets: [E, u] booleans.
       order: of the rules over N literals of n inputs.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: the devices, see `mofn_jax.meshes`; None for the default one.
 
     Yields:
       For each unit, [.] int32: the least rank of a rule with 0, 1, ... errors.
     """
+    mesh = meshes.with_both_axes(mesh)
     num_examples, num_units = targets.shape
     num_literals = len(order.ranks) - 1
-    examples = pack_examples(np.ones(num_examples, bool))
     by_bits = num_literals <= _MOST_LITERALS_FOR_BITS
     table = order.ranks.nbytes if by_bits else 0
-    bytes_per_unit = table + 4 * len(examples) * (3 * num_literals + 32)
-    # A CPU does best with one unit at a time in its cache, other devices with all of them.
-    one_by_one = jax.default_backend() == "cpu"
+    bytes_per_unit = table + 4 * -(-num_examples // 32) * (3 * num_literals + 32)
+    at_once = meshes.full_rounds(memory_budget // bytes_per_unit, mesh, [UNITS])
+    ranks = order.ranks if mesh is None else meshes.place_whole(order.ranks, mesh)
     done = 0
-    for units in chunks(num_units, max(1, memory_budget // bytes_per_unit)):
-        least = _least_ranks(
-            literal_bits(literals[units], inputs, num_literals, memory_budget // 4),
-            pack_examples(targets.T[units]),
-            examples,
-            order.ranks,
-            by_bits=by_bits,
-            at_once=1 if one_by_one else units.stop - units.start,
+    for units in chunks(num_units, at_once):
+        packed = _packed(
+            literals[units], inputs, targets[:, units], num_literals, memory_budget // 4, mesh
         )
-        yield from np.asarray(least)[done - units.start :]
+        least = _least_ranks(*packed, ranks, by_bits=by_bits, mesh=mesh)
+        yield from meshes.to_host(least)[done - units.start : units.stop - units.start]
         done = units.stop
+
+
+def _packed(literals, inputs, targets, num_literals, memory_budget, mesh):
+    """What `_least_ranks` reads of u units: literals, targets and all examples, as bits.
+
+    On a mesh they are divided among the devices, padded with units without literals and with words
+    without examples; each process makes the literals that its own devices work on.
+    """
+    packed_targets, examples = pack_examples(targets.T), pack_examples(np.ones(len(targets), bool))
+    if mesh is None:
+        bits = literal_bits(literals, inputs, num_literals, memory_budget)
+        return bits, packed_targets, examples
+    missing_units = -len(literals) % mesh.shape[UNITS]
+    missing_words = -len(examples) % mesh.shape[EXAMPLES]
+    literals = [*literals, *[literals[0].first(0)] * missing_units]
+    packed_targets = np.pad(packed_targets, ((0, missing_units), (0, missing_words)))
+    examples = np.pad(examples, (0, missing_words))
+
+    def bits_inside(box: tuple[slice, ...]) -> np.ndarray:
+        units, _, words = box
+        some = inputs[32 * words.start : 32 * words.stop]
+        bits = literal_bits(literals[units], some, num_literals, memory_budget)
+        return np.pad(bits, ((0, 0), (0, 0), (0, words.stop - words.start - bits.shape[2])))
+
+    shape = len(literals), num_literals, len(examples)
+    return (
+        meshes.place(shape, bits_inside, mesh, UNITS, None, EXAMPLES),
+        meshes.place_whole(packed_targets, mesh, UNITS, EXAMPLES),
+        meshes.place_whole(examples, mesh, EXAMPLES),
+    )

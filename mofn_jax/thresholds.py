@@ -11,20 +11,22 @@ Axis letters: E examples, n inputs, u units, k classes.
 """
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from mofn_jax import checks
-from mofn_jax.chunking import chunks
+from mofn_jax import checks, meshes
+from mofn_jax.chunking import chunks, row_slices
 from mofn_jax.cuts import best_cuts_of_classes, best_cuts_of_targets, nats_per_step, x_log_x
 
 # Bytes of working memory an example takes, for each column sorted (its value, order, and whether it
 # may be cut there, twice over while they are made), and for each column the kernel works on.
-_SORT_BYTES, _KERNEL_BYTES = 32, 32
+SORT_BYTES, _KERNEL_BYTES = 32, 32
 # What the kernel works on stays in a CPU's cache.
 _CACHE_BYTES = 2**23
 
@@ -71,7 +73,9 @@ def information_gain(
     )
 
 
-def best_thresholds(inputs, targets, *, memory_budget: int = 2**29) -> Thresholds:
+def best_thresholds(
+    inputs, targets, *, memory_budget: int = 2**29, mesh: Mesh | None = None
+) -> Thresholds:
     """The best threshold of every input about every boolean target.
 
     The candidate of largest information gain, the smallest one on a tie.
@@ -81,12 +85,15 @@ def best_thresholds(inputs, targets, *, memory_budget: int = 2**29) -> Threshold
       targets: [E, u] booleans.
       memory_budget: bytes of working memory; sets how many inputs and targets are worked on at once
         and never changes the result.
+      mesh: devices to divide the inputs among, see `mofn_jax.meshes`. Each process sorts only the
+        inputs that its own devices work on.
 
     Returns:
       Thresholds of values [n, u] and gains [n, u].
 
     Raises:
-      ValueError: where shapes disagree, inputs are not finite or targets are not boolean.
+      ValueError: where shapes disagree, inputs are not finite, targets are not boolean, or as
+        `with_both_axes` for the mesh.
 
     Example:
       >>> inputs = np.array([[.1, 5], [.4, 1], [.4, 4], [.7, 2], [.9, 3], [1, 0]])
@@ -96,19 +103,22 @@ def best_thresholds(inputs, targets, *, memory_budget: int = 2**29) -> Threshold
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
     targets = checks.booleans("targets", targets, [len(inputs), None])
+    mesh = meshes.with_both_axes(mesh)
     num_examples, num_inputs = inputs.shape
     values = np.empty((num_inputs, targets.shape[1]), _float_dtype(inputs))
     gains = np.empty(values.shape, np.int32)
-    for some in chunks(num_inputs, max(1, memory_budget // (_SORT_BYTES * num_examples))):
-        columns = sort_columns(inputs[:, some])
-        cuts, gains[some] = best_cuts_of_targets(
-            columns.order,
-            columns.is_cut,
-            targets,
-            x_log_x(num_examples),
+    own, devices = meshes.own_share(num_inputs, mesh), meshes.own_devices(mesh)
+    for some, columns in _sorted_pieces(inputs, own, memory_budget, devices):
+        cuts, gains[some] = meshes.divide(
+            best_cuts_of_targets,
+            (columns.order, columns.is_cut),
+            (targets, x_log_x(num_examples)),
+            mesh=devices,
             at_once=_at_once(num_examples, memory_budget),
         )
-        values[some] = columns.values_at(np.asarray(cuts))
+        values[some] = columns.values_at(cuts)
+    for found in (values, gains):
+        meshes.fill_in(found, mesh)
     return Thresholds(values, _in_nats(gains, num_examples))
 
 
@@ -135,8 +145,7 @@ def unit_thresholds(
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
     values = np.empty(num_units, _float_dtype(activations))
     gains = np.empty(num_units)
-    for some in chunks(num_units, max(1, memory_budget // (_SORT_BYTES * num_examples))):
-        columns = sort_columns(activations[:, some])
+    for some, columns in _sorted_pieces(activations, slice(0, num_units), memory_budget):
         cuts, fixed_gains = best_cuts_of_classes(
             columns.order,
             columns.is_cut,
@@ -209,6 +218,29 @@ class SortedColumns(NamedTuple):
         examples = np.take_along_axis(self.order, np.maximum(cuts, 0), axis=1)
         values = np.take_along_axis(self.values, examples, axis=1)
         return np.where(cuts < 0, np.nan, values)
+
+
+def _sorted_pieces(
+    array: np.ndarray, which: slice, memory_budget: int, mesh: Mesh | None = None
+) -> Iterator[tuple[slice, SortedColumns]]:
+    """Sorts some columns of [E, n] at a time; half of the budget reads ahead, for a memory map."""
+    num_examples, columns = len(array), range(which.start, which.stop)
+    most_read = memory_budget // 2 // (array.itemsize * num_examples)
+    most_sorted = memory_budget // 2 // (SORT_BYTES * num_examples)
+    for block in chunks(len(columns), max(1, most_read)):
+        block_columns = columns[block]
+        read = read_columns(array, slice(block_columns.start, block_columns.stop))
+        for piece in chunks(len(block_columns), meshes.full_rounds(most_sorted, mesh)):
+            some = block_columns[piece]
+            yield slice(some.start, some.stop), sort_columns(read[:, piece])
+
+
+def read_columns(array: np.ndarray, which: slice | np.ndarray) -> np.ndarray:
+    """A copy of some columns of [E, n], column by column in memory; a map is read in slices."""
+    columns = np.empty((len(array), np.arange(array.shape[1])[which].size), array.dtype, order="F")
+    for rows in row_slices(array):
+        columns[rows] = array[rows][:, which]
+    return columns
 
 
 def sort_columns(columns: np.ndarray) -> SortedColumns:

@@ -12,8 +12,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from mofn_jax.chunking import chunks
+from mofn_jax import meshes
+from mofn_jax.chunking import chunks, row_slices
 from mofn_jax.literals import Literals, literal_truth
 
 # What becomes of an input in an assignment.
@@ -35,6 +37,7 @@ def best_of_all_sets(
     num_literals: int,
     free: bool,
     memory_budget: int,
+    mesh: Mesh | None = None,
 ) -> Iterator[list[tuple[int, np.ndarray, np.ndarray, int]]]:
     """Of every unit, the best set for each N = 1..num_literals and M = 1..N, in this order.
 
@@ -45,6 +48,7 @@ def best_of_all_sets(
       num_literals: the largest N.
       free: whether literals may be negated.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the units among.
 
     Yields:
       For each unit a list of M, the positions [N] of the literals, which of them are negated [N],
@@ -54,7 +58,7 @@ def best_of_all_sets(
     roles = np.indices((3 if free else 2,) * num_inputs).reshape(num_inputs, -1).T
     sizes = (roles != _ABSENT).sum(1)
     done = 0
-    at_once = max(1, memory_budget // (24 * len(roles) * (num_inputs + 1)))
+    at_once = meshes.full_rounds(memory_budget // (24 * len(roles) * (num_inputs + 1)), mesh)
     for units in chunks(targets.shape[1], at_once):
         histograms = np.stack(
             [
@@ -62,7 +66,7 @@ def best_of_all_sets(
                 for unit in zip(literals[units], targets.T[units], strict=True)
             ]
         )
-        counts = np.asarray(_count_units_assignments(histograms, free=free))
+        counts = meshes.divide(_count_units_assignments, (histograms,), (), mesh=mesh, free=free)
         for unit in range(done, units.stop):
             on = int(targets[:, unit].sum())
             unit_counts = counts[unit - units.start]
@@ -87,9 +91,12 @@ def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray)
     """
     num_inputs = inputs.shape[1]
     values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(literals.inputs)]
-    pattern = literal_truth(literals, inputs) @ values
-    signs = np.where(target, -1, 1)
-    return np.bincount(pattern, signs, minlength=2**num_inputs).astype(np.int32)
+    histogram = np.zeros(2**num_inputs, np.int32)
+    for rows in row_slices(inputs):
+        patterns = literal_truth(literals, inputs[rows]) @ values
+        signs = np.where(target[rows], -1, 1)
+        histogram += np.bincount(patterns, signs, len(histogram)).astype(np.int32)
+    return histogram
 
 
 def count_assignments(histogram: jax.Array, *, free: bool) -> jax.Array:

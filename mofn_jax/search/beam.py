@@ -21,9 +21,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from scipy.special import xlogy
 
-from mofn_jax import checks
+from mofn_jax import checks, meshes
 from mofn_jax.chunking import chunks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals
@@ -66,6 +67,7 @@ def beam(
     signs: str = "weights",
     max_literals: int | None = None,
     memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RuleFront:
     """The front of every unit among what weight order, exact search and a beam search find.
@@ -84,6 +86,7 @@ def beam(
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       max_literals: a limit on N for all three.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the units among, and to score weight order on.
       progress: called with 1 for every unit done.
 
     Returns:
@@ -103,7 +106,12 @@ def beam(
     pool_size = min(beam_inputs, num_inputs)
     largest = min(beam_literals, pool_size, max_literals or num_inputs)
     by_weight = weight_order(
-        literals, inputs, targets, max_literals=max_literals, memory_budget=memory_budget
+        literals,
+        inputs,
+        targets,
+        max_literals=max_literals,
+        memory_budget=memory_budget,
+        mesh=mesh,
     )
     best = list(
         best_sets(
@@ -113,6 +121,7 @@ def beam(
             num_literals=proven,
             signs=signs,
             memory_budget=memory_budget,
+            mesh=mesh,
         )
     )
     found: Iterable[list[Candidate]] = best
@@ -121,7 +130,7 @@ def beam(
         if pool_size < num_inputs:
             pools = _pools(literals, inputs, targets, best, pool_size, memory_budget)
         found = _beam_sets(
-            pools, inputs, targets, best, largest, pool_size, beam_width, signs, memory_budget
+            pools, inputs, targets, best, largest, pool_size, beam_width, signs, memory_budget, mesh
         )
     units = []
     for unit, more in enumerate(found):
@@ -158,7 +167,7 @@ def _positions(some: Literals, literals: Literals) -> np.ndarray:
 
 
 def _beam_sets(
-    literals, inputs, targets, best, largest, pool_size, beam_width, signs, memory_budget
+    literals, inputs, targets, best, largest, pool_size, beam_width, signs, memory_budget, mesh
 ):
     """Yields of each unit the best rule found in each cell: a list of Candidates."""
     num_examples, num_inputs = inputs.shape
@@ -168,7 +177,7 @@ def _beam_sets(
     bytes_per_unit = pool_size * num_examples + num_rows * num_examples // 8
     bytes_per_unit += beam_width * largest * (num_examples // 2 + 4 * largest * num_rows)
     done = 0
-    for units in chunks(len(literals), max(1, memory_budget // bytes_per_unit)):
+    for units in chunks(len(literals), meshes.full_rounds(memory_budget // bytes_per_unit, mesh)):
         words, word_signs = pack_units(
             literals[units],
             inputs,
@@ -182,10 +191,13 @@ def _beam_sets(
                 words, word_signs, targets.T[units], literals[units], best[units], strict=True
             )
         ]
-        beams = _search_units(
-            jax.tree.map(lambda *fields: jnp.stack(fields), *packed), cells, beam_width=beam_width
+        sets, counts = meshes.divide(
+            _search_units,
+            (jax.tree.map(lambda *fields: jnp.stack(fields), *packed),),
+            (cells,),
+            mesh=mesh,
+            beam_width=beam_width,
         )
-        sets, counts = map(np.asarray, beams)
         for unit in range(done, units.stop):
             on = int(targets[:, unit].sum())
             yield [

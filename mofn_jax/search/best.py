@@ -14,7 +14,12 @@ from mofn_jax.search.refine import refine_front
 
 
 def best(
-    literals: Sequence[Literals], inputs: np.ndarray, targets: np.ndarray, **options
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    memory_budget: int = 2**29,
+    **options,
 ) -> RuleFront:
     """The front of every unit among weight order, exact and beam search, its rules refined.
 
@@ -22,9 +27,11 @@ def best(
       literals: of each of u units, in order.
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
-      **options: of `beam`.
+      memory_budget: bytes of working memory; never changes the result.
+      **options: of `beam`, such as `mesh`. Each process refines all the rules by itself.
 
     Returns:
       The fronts of the u units; see `beam` and `refine_front`.
     """
-    return refine_front(beam(literals, inputs, targets, **options), inputs, targets)
+    front = beam(literals, inputs, targets, memory_budget=memory_budget, **options)
+    return refine_front(front, inputs, targets, memory_budget=memory_budget)

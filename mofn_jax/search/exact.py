@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from mofn_jax import checks
+from mofn_jax import checks, meshes
 from mofn_jax.chunking import chunks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals
@@ -43,6 +44,7 @@ def exact(
     signs: str = "weights",
     max_literals: int | None = None,
     memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RuleFront:
     """The front of every unit among all rules of up to `exact_literals` literals.
@@ -57,6 +59,7 @@ def exact(
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       max_literals: a limit on N, like `exact_literals`.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the units among.
       progress: called with 1 for every unit done.
 
     Returns:
@@ -76,6 +79,7 @@ def exact(
             num_literals=proven,
             signs=signs,
             memory_budget=memory_budget,
+            mesh=mesh,
         )
     ):
         units.append(non_dominated(constant_rules(targets[:, unit]) + candidates))
@@ -132,6 +136,7 @@ def best_sets(
     num_literals: int,
     signs: str = "weights",
     memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
 ) -> Iterator[list[Candidate]]:
     """Of every unit, the best rule for each N = 1..num_literals and M = 1..N, in this order.
 
@@ -142,6 +147,7 @@ def best_sets(
       num_literals: the largest N. At most 4, unless all sets of the inputs can be gone through.
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the units among.
 
     Yields:
       Each unit's rules; N stops at its number of literals.
@@ -155,6 +161,7 @@ def best_sets(
         num_literals=num_literals,
         free=free,
         memory_budget=memory_budget,
+        mesh=mesh,
     )
     for unit_literals, unit_found in zip(literals, found, strict=True):
         yield [
@@ -172,14 +179,16 @@ def best_sets(
         ]
 
 
-def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory_budget):
+def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory_budget, mesh):
     """As `best_of_all_sets`, for small sets of many inputs."""
     num_inputs = inputs.shape[1]
     num_blocks = -(-num_inputs // _BLOCK)
     ways = 2**num_literals * (1 + num_literals if free else 1)
     bytes_per_unit = num_inputs * len(inputs) + 4 * ways * _BLOCK**num_literals
     done = 0
-    for units in chunks(targets.shape[1], max(1, memory_budget // bytes_per_unit)):
+    for units in chunks(
+        targets.shape[1], meshes.full_rounds(memory_budget // bytes_per_unit, mesh)
+    ):
         words, signs = pack_units(
             literals[units],
             inputs,
@@ -194,10 +203,13 @@ def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory
             blocks = np.array(
                 list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
             )
-            found = _best_in_blocks(
-                words, signs, examples, num_taken, blocks, _coefficients(size, free)
+            found = meshes.divide(
+                _best_in_blocks,
+                (words, signs, examples, num_taken),
+                (blocks, _coefficients(size, free)),
+                mesh=mesh,
             )
-            best.append((blocks, *map(np.asarray, found)))
+            best.append((blocks, *found))
         for unit in range(done, units.stop):
             on = int(targets[:, unit].sum())
             yield [

@@ -7,14 +7,13 @@ examples, so the best of all cuts is found exactly. Literals take turns until no
 Axis letters: E examples, N literals, M needed, n inputs, u units.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from mofn_jax import checks
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
-from mofn_jax.literals import literal_truth
-from mofn_jax.thresholds import SortedColumns, sort_columns
+from mofn_jax.thresholds import SORT_BYTES, SortedColumns, read_columns, sort_columns
 
 
 def refine_front(
@@ -23,6 +22,7 @@ def refine_front(
     targets,
     *,
     refine_literals: int = 20,
+    memory_budget: int = 2**29,
     progress: Callable[[int], None] | None = None,
 ) -> RuleFront:
     """The front with the thresholds of its rules moved where that makes fewer errors.
@@ -34,6 +34,8 @@ def refine_front(
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
       refine_literals: rules of more literals keep their thresholds.
+      memory_budget: bytes of working memory, if the columns of one rule need no more; never changes
+        the result.
       progress: called with 1 for every unit done.
 
     Returns:
@@ -58,23 +60,34 @@ def refine_front(
     units = []
     for rules, target in zip(front.units, targets.T, strict=True):
         open_rules = [rule for rule in rules if 0 < len(rule.literals.inputs) <= refine_literals]
-        if open_rules:
-            used = np.unique(np.concatenate([rule.literals.inputs for rule in open_rules]))
-            columns = sort_columns(inputs[:, used])
-            refined = [_refine(rule, used, columns, inputs, target) for rule in open_rules]
-            rules = non_dominated([*rules, *refined])
-        units.append(rules)
+        refined = []
+        for some in _sharing_columns(open_rules, memory_budget // (SORT_BYTES * len(inputs))):
+            used = np.unique(np.concatenate([rule.literals.inputs for rule in some]))
+            columns = sort_columns(read_columns(inputs, used))
+            refined += [_refine(rule, used, columns, target) for rule in some]
+        units.append(non_dominated([*rules, *refined]))
         if progress is not None:
             progress(1)
     return front._replace(units=tuple(units))
 
 
+def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[list[Candidate]]:
+    """Runs of rules that name at most as many inputs, or of one rule."""
+    some: list[Candidate] = []
+    used: set[int] = set()
+    for rule in rules:
+        named = set(rule.literals.inputs.tolist())
+        if some and len(used | named) > most_columns:
+            yield some
+            some, used = [], set()
+        some.append(rule)
+        used |= named
+    if some:
+        yield some
+
+
 def _refine(
-    rule: Candidate,
-    used: np.ndarray,
-    columns: SortedColumns,
-    inputs: np.ndarray,
-    target: np.ndarray,
+    rule: Candidate, used: np.ndarray, columns: SortedColumns, target: np.ndarray
 ) -> Candidate:
     """The rule with its thresholds moved, one at a time, until no move makes fewer errors.
 
@@ -82,14 +95,18 @@ def _refine(
       rule: the rule, not constant.
       used: [I] the inputs that `columns` holds, ascending.
       columns: these inputs, sorted.
-      inputs: [E, n] real numbers.
       target: [E] booleans.
     """
     signs = np.where(target, -1, 1).astype(np.int32)
-    truth = literal_truth(rule.literals, inputs).T
-    hold = truth.sum(0, dtype=np.int32)
-    thresholds = rule.literals.thresholds.copy()
     rows = np.searchsorted(used, rule.literals.inputs)
+    thresholds = rule.literals.thresholds.copy()
+    truth = np.stack(
+        [
+            (columns.values[row] >= threshold) ^ negated
+            for row, threshold, negated in zip(rows, thresholds, rule.literals.negated, strict=True)
+        ]
+    )
+    hold = truth.sum(0, dtype=np.int32)
     errors, unmoved, literal = rule.errors, 0, 0
     while unmoved < len(rows):
         row, negated = rows[literal], rule.literals.negated[literal]

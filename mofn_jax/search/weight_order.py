@@ -6,6 +6,7 @@ Axis letters: E examples, N literals, n inputs, u units.
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mofn_jax.fronts import RuleFront, front_of_prefixes
 from mofn_jax.literals import Literals
@@ -19,6 +20,7 @@ def weight_order(
     *,
     max_literals: int | None = None,
     memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RuleFront:
     """The front of every unit among "at least M of its first N literals", for every N and M.
@@ -29,6 +31,7 @@ def weight_order(
       targets: [E, u] booleans.
       max_literals: the largest N; None for n.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to score units and examples on, as in `score_layer`.
       progress: called with 1 for every unit done.
 
     Returns:
@@ -38,7 +41,7 @@ def weight_order(
     num_literals = min(num_inputs, max_literals or num_inputs)
     order = prefix_order(num_literals)
     literals = [unit.first(num_literals) for unit in literals]
-    scored = score_layer(literals, inputs, targets, order, memory_budget=memory_budget)
+    scored = score_layer(literals, inputs, targets, order, memory_budget=memory_budget, mesh=mesh)
     units = []
     for unit_literals, least_ranks in zip(literals, scored, strict=True):
         units.append(front_of_prefixes(least_ranks, order, unit_literals, num_inputs))

@@ -1,0 +1,209 @@
+"""Many devices, of one process or of several: a mesh, and who works on what.
+
+A mesh has an axis `units` and an axis `examples`. Work on single columns or single units is divided
+among all of its devices. Scores divide the units along `units` and the examples along `examples`,
+and their counts are summed across devices. Counts are integers: the rules are the same, bit for
+bit, on every mesh.
+
+Several processes (`jax.distributed`) run the same program on the same arrays, and each of them gets
+all the results.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mofn_jax import checks
+
+UNITS, EXAMPLES = AXES = ("units", "examples")
+_AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
+
+
+def make_mesh(sizes: Mapping[str, int]) -> Mesh:
+    """A mesh of this many devices along each axis.
+
+    Args:
+      sizes: by axis, "units" and "examples"; one left out has size 1.
+
+    Raises:
+      ValueError: another axis, a size below 1, or more devices than there are.
+
+    Example:
+      >>> dict(make_mesh({"units": 1}).shape)
+      {'units': 1, 'examples': 1}
+    """
+    for axis, size in sizes.items():
+        checks.known("mesh (axis)", axis, AXES)
+        checks.at_least(f"mesh (size of {axis})", size, 1)
+    shape = sizes.get(UNITS, 1), sizes.get(EXAMPLES, 1)
+    if np.prod(shape) > jax.device_count():
+        raise ValueError(
+            f"mesh: {dict(sizes)} takes {np.prod(shape)} devices, there are {jax.device_count()}"
+        )
+    return jax.make_mesh(shape, AXES, axis_types=_AXIS_TYPES)
+
+
+def with_both_axes(mesh: Mesh | None) -> Mesh | None:
+    """The mesh with an axis of size 1 for one that is absent.
+
+    Raises:
+      ValueError: not a mesh, other axes, or of several processes but not of all.
+    """
+    if mesh is None:
+        return None
+    if not isinstance(mesh, Mesh):
+        raise ValueError(f"mesh: expected a jax.sharding.Mesh, got {type(mesh).__name__}")
+    for axis in mesh.axis_names:
+        checks.known("mesh (axis)", axis, AXES)
+    if _processes(mesh) not in ([jax.process_index()], list(range(jax.process_count()))):
+        raise ValueError(
+            f"mesh: expected devices of this process or of all {jax.process_count()}, got devices "
+            f"of processes {_processes(mesh)}"
+        )
+    order = [mesh.axis_names.index(axis) for axis in AXES if axis in mesh.axis_names]
+    shape = [mesh.shape.get(axis, 1) for axis in AXES]
+    return Mesh(mesh.devices.transpose(order).reshape(shape), AXES, axis_types=_AXIS_TYPES)
+
+
+def _processes(mesh: Mesh) -> list[int]:
+    return sorted({device.process_index for device in mesh.devices.flat})
+
+
+def own_devices(mesh: Mesh | None) -> Mesh | None:
+    """The mesh of this process's devices alone."""
+    if mesh is None:
+        return None
+    own = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    return Mesh(np.reshape(own, (-1, 1)), AXES, axis_types=_AXIS_TYPES)
+
+
+def full_rounds(count: int, mesh: Mesh | None, axes: Sequence[str] = AXES) -> int:
+    """About as many, at least one, so that all devices along these axes have as many to do."""
+    devices = 1 if mesh is None else int(np.prod([mesh.shape[axis] for axis in axes]))
+    return max(1, count // devices) * devices
+
+
+def own_share(total: int, mesh: Mesh | None) -> slice:
+    """Which of `total` elements this process works on."""
+    shares = _shares(total, mesh)
+    return shares[jax.process_index()] if len(shares) > 1 else shares[0]
+
+
+def _shares(total: int, mesh: Mesh | None) -> list[slice]:
+    """Of each process its share; all of one size, so that late ones may overlap."""
+    count = 1 if mesh is None else len(_processes(mesh))
+    size = -(-total // count)
+    starts = [min(process * size, total - size) for process in range(count)]
+    return [slice(start, start + size) for start in starts]
+
+
+def fill_in(array: np.ndarray, mesh: Mesh | None) -> None:
+    """Fills in what the other processes have in their shares of the rows of an array [., .]."""
+    shares = _shares(len(array), mesh)
+    if len(shares) > 1:
+        # As bytes: JAX would make a float64 a float32.
+        own = np.ascontiguousarray(array[own_share(len(array), mesh)]).view(np.uint8)
+        for share, rows in zip(shares, multihost_utils.process_allgather(own), strict=True):
+            array[share] = rows.view(array.dtype)
+
+
+def place(
+    shape: Sequence[int], part: Callable[[tuple[slice, ...]], np.ndarray], mesh: Mesh, *spec: Any
+) -> jax.Array:
+    """An array divided among devices, of which each process makes only the part it needs.
+
+    Args:
+      shape: of the whole array.
+      part: makes the part inside a box, a slice for each axis.
+      mesh: the devices.
+      *spec: of each axis the mesh axes it is divided along, as in a `PartitionSpec`; the sizes
+        divide the shape.
+    """
+    sharding = NamedSharding(mesh, P(*spec))
+    pieces = [
+        [axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)]
+        for index in sharding.addressable_devices_indices_map(tuple(shape)).values()
+        if index is not None
+    ]
+    starts, stops = np.min(pieces, axis=0)[:, 0].tolist(), np.max(pieces, axis=0)[:, 1].tolist()
+    own = part(tuple(map(slice, starts, stops)))
+
+    def piece(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
+        bounds = [axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)]
+        return own[
+            tuple(slice(a - start, b - start) for (a, b), start in zip(bounds, starts, strict=True))
+        ]
+
+    return jax.make_array_from_callback(tuple(shape), sharding, piece)
+
+
+def place_whole(array: np.ndarray, mesh: Mesh, *spec: Any) -> jax.Array:
+    """As `place`, of an array that every process has."""
+    return place(array.shape, array.__getitem__, mesh, *spec)
+
+
+def to_host(array: jax.Array) -> np.ndarray:
+    """The whole of an array, on every process."""
+    if not array.is_fully_addressable:
+        return multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
+
+
+def divide(
+    function: Callable,
+    divided: Sequence[Any],
+    shared: Sequence[Any],
+    *,
+    mesh: Mesh | None,
+    **options,
+) -> Any:
+    """`function(*divided, *shared, **options)`, its elements divided among all devices.
+
+    Args:
+      function: jitted, of the same object at each call; works on each element, along the first
+        axis of the divided arguments and of its results, by itself.
+      divided: trees of arrays [C, ...].
+      shared: arrays that all elements need.
+      mesh: the devices; None for a plain call.
+      **options: static arguments.
+
+    Returns:
+      The function's results, on the host.
+    """
+    if mesh is None:
+        return jax.tree.map(np.asarray, function(*divided, *shared, **options))
+    total = len(jax.tree.leaves(divided)[0])
+    missing = -total % mesh.size
+
+    def place_divided(array) -> jax.Array:  # padded with elements that are as good as any
+        array = np.asarray(array)
+        array = np.pad(array, ((0, missing), *[(0, 0)] * (array.ndim - 1)), mode="edge")
+        return place_whole(array, mesh, AXES)
+
+    found = _on_each_device(
+        jax.tree.map(place_divided, tuple(divided)),
+        tuple(place_whole(np.asarray(array), mesh) for array in shared),
+        function=function,
+        mesh=mesh,
+        options=tuple(sorted(options.items())),
+    )
+    return jax.tree.map(lambda array: to_host(array)[:total], found)
+
+
+@partial(jax.jit, static_argnames=("function", "mesh", "options"))
+def _on_each_device(divided, shared, *, function, mesh, options):
+    # Partitioned by the compiler, a loop over a divided axis would run on all devices in full.
+    return jax.shard_map(
+        lambda divided, shared: function(*divided, *shared, **dict(options)),
+        mesh=mesh,
+        in_specs=(P(AXES), P()),
+        out_specs=P(AXES),
+        check_vma=False,  # loops start from constants, which are the same on all devices
+    )(divided, shared)

@@ -1,0 +1,68 @@
+"""Rules of some layers on a mesh: what test_meshes.py runs in processes of its own.
+
+    python -m tests.mesh_job '[{"units": 4, "examples": 2}]' [COORDINATOR NUM_PROCESSES PROCESS_ID]
+
+Prints a JSON line for each mesh: the rules by case, and whether a second layer compiled anything.
+"""
+
+import json
+import sys
+
+import jax
+import numpy as np
+
+import mofn_jax as mofn
+
+# Neither examples nor units, inputs or words divide among the devices.
+LAYERS = {  # examples, inputs, units
+    "bits": (203, 13, 5),
+    "walk": (77, 520, 3),  # more literals than are scored by bits
+    "all sets": (99, 6, 3),
+    "best": (150, 20, 5),
+}
+OPTIONS = {
+    "bits": {"search": "weight_order", "memory_budget": 2**17},
+    "walk": {"search": "weight_order"},
+    "all sets": {"search": "exact", "signs": "free"},
+    "best": {"exact_literals": 2, "beam_literals": 4},
+}
+
+
+def layer(name, seed=0):
+    rng = np.random.default_rng(seed)
+    num_examples, num_inputs, num_units = LAYERS[name]
+    inputs = np.maximum(rng.standard_normal((num_examples, num_inputs)), 0).round(2)
+    inputs[:, 1] = 0.5
+    weights = rng.standard_normal((num_inputs, num_units)).round(1)
+    return weights, inputs, inputs @ weights >= np.median(inputs @ weights, axis=0)
+
+
+def rules(cases=LAYERS, seed=0, mesh=None):
+    """Of each case the whole fronts, as JSON."""
+    found = {}
+    for name in cases:
+        front = mofn.extract_layer(*layer(name, seed), mesh=mesh, **OPTIONS[name])
+        found[name] = [
+            [(c.m, c.errors, c.complexity, *(field.tolist() for field in c.literals)) for c in unit]
+            for unit in front.units
+        ]
+    return json.loads(json.dumps(found))
+
+
+def main(meshes, *several):
+    if several:
+        coordinator, num_processes, process_id = several
+        jax.distributed.initialize(coordinator, int(num_processes), int(process_id))
+    for sizes in json.loads(meshes):
+        mesh = mofn.make_mesh(sizes)
+        result = {"rules": rules(mesh=mesh)}
+        compiled = []
+        listener = lambda event, duration, **_: compiled.append(event)  # noqa: E731
+        jax.monitoring.register_event_duration_secs_listener(listener)
+        rules(["bits", "walk"], seed=1, mesh=mesh)
+        result["compiled"] = [event for event in compiled if "compile" in event]
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
