@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line
-from mofn_jax import outputs
+from mofn_jax import checks, outputs
 
 
 class Size(NamedTuple):
@@ -71,6 +71,8 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    for size in options.sizes:
+        checks.known("sizes", size, SIZES)
     sizes = SMALL_SIZES if options.small else SIZES
     workdir = Path(options.workdir)
     rows: list[dict[str, Any]] = []
@@ -133,7 +135,9 @@ def measure(size: Size, activation: str, seed: int) -> list[dict[str, Any]]:
     scoring["ms_per_unit"] = scoring["warm_s"] / size.units * 1e3
 
     front, extraction = timed(
-        lambda: mofn.extract_layer(weights, inputs, targets, max_literals=size.max_literals),
+        lambda: mofn.extract_layer(
+            weights, inputs, targets, search="weight_order", max_literals=size.max_literals
+        ),
         size.runs,
         cells,
     )

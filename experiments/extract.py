@@ -5,6 +5,11 @@
 Rules are found on training examples and measured on test examples. The working directory receives
 config.json, layers.csv, rules.json, rules.txt, landscape.png and the parameters; a run that is
 interrupted leaves whole files of the layers already done.
+
+On several devices: --mesh=units:4,examples:2. On several hosts, each runs this command with the
+same flags and its own number as --process_id, --coordinator=HOST:PORT of the first, and their
+--num_processes. Each trains the network by itself, goes on with the first one's parameters, and
+captures the layers by itself; they find the rules together, and the first one writes the files.
 """
 
 from collections.abc import Sequence
@@ -14,7 +19,7 @@ from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
-from experiments import command_line
+from experiments import command_line, devices
 from experiments.trained import ACTIVATIONS, NETWORKS, train
 from mofn_jax import outputs
 
@@ -32,6 +37,7 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("params", None, "Parameters to restore, not train.", flag_values=values)
     define_extraction_flags(values)
+    devices.define_flags(values)
 
 
 def define_extraction_flags(values: flags.FlagValues) -> None:
@@ -52,21 +58,25 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    mesh, first = devices.start(options), devices.is_first_process()
     betas = command_line.numbers("betas", options.betas)
     name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
     workdir = Path(options.workdir or f"runs/{name}")
     dataset = mofn.load_dataset(options.dataset, data_dir=options.data_dir, seed=options.seed)
     network = NETWORKS[options.network](dataset.num_classes, activation=options.activation)
-    outputs.write_config(workdir, options.flag_values_dict())
+    if first:
+        outputs.write_config(workdir, options.flag_values_dict())
     if options.params:
         params = mofn.restore_params(options.params)
     else:
         params = train(network, dataset, options.num_epochs, options.seed).params
-        mofn.save_params(workdir / "params", params)
+        params = devices.of_first_process(params)
+        if first:
+            mofn.save_params(workdir / "params", params)
     examples = dataset.train.inputs[: options.num_examples]
 
     results: list[mofn.LayerRules] = []
-    with tqdm(unit="unit") as bar:
+    with tqdm(unit="unit", disable=not first) as bar:
 
         def start(layer: str, num_units: int) -> None:
             bar.reset(num_units)
@@ -74,7 +84,8 @@ def main(argv: Sequence[str]) -> None:
 
         def finish(result: mofn.LayerRules) -> None:
             results.append(result)
-            outputs.write_results(workdir, results)
+            if first:
+                outputs.write_results(workdir, results)
 
         mofn.extract_network(
             network,
@@ -86,10 +97,13 @@ def main(argv: Sequence[str]) -> None:
             search=options.search,
             refine=options.refine,
             max_literals=options.max_literals,
+            mesh=mesh,
             on_start=start,
             progress=bar.update,
             on_layer=finish,
         )
+    if not first:
+        return
     print(outputs.summary(results))
     print(f"\nfound on {len(examples)} training examples, held out {len(dataset.test.inputs)}")
     print(f"tables, rules, picture and parameters are in {workdir}")

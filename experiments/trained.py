@@ -12,6 +12,7 @@ from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
+from experiments import devices
 from mofn_jax import outputs
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -66,8 +67,9 @@ def define_flags(values: flags.FlagValues) -> None:
 def train(
     network: nn.Module, dataset: mofn.Dataset, num_epochs: int, seed: int
 ) -> mofn.TrainResult:
-    """Trains under a progress bar."""
-    with tqdm(total=num_epochs, unit="epoch", desc="training") as bar:
+    """Trains under a progress bar; each of several processes trains on a device of its own."""
+    quiet = not devices.is_first_process()
+    with tqdm(total=num_epochs, unit="epoch", desc="training", disable=quiet) as bar:
 
         def show(epoch: int, metrics) -> None:
             bar.set_postfix({name: f"{float(value):.4f}" for name, value in metrics.items()})

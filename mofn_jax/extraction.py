@@ -13,7 +13,7 @@ import flax.linen as nn
 import numpy as np
 from jax.sharding import Mesh
 
-from mofn_jax import checks
+from mofn_jax import checks, meshes
 from mofn_jax.fronts import RuleFront
 from mofn_jax.layers import (
     Layer,
@@ -23,7 +23,6 @@ from mofn_jax.layers import (
     patches,
 )
 from mofn_jax.literals import Literals, ordered_literals, ordered_literals_by_gain
-from mofn_jax.meshes import with_both_axes
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES
 from mofn_jax.search.refine import refine_front
@@ -83,7 +82,8 @@ def extract_layer(
 
     Raises:
       ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
-        boolean, an unknown search, max_literals below 1, a mesh of other axes.
+        boolean, an unknown search, max_literals below 1, a mesh of other axes, arrays that differ
+        between processes.
 
     Example:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
@@ -100,7 +100,10 @@ def extract_layer(
     checks.known("search", search, SEARCHES)
     if max_literals is not None:
         checks.at_least("max_literals", max_literals, 1)
-    mesh = with_both_axes(mesh)
+    mesh = meshes.with_both_axes(mesh)
+    meshes.check_same(mesh, inputs=inputs, targets=targets)
+    if weights is not None:
+        meshes.check_same(mesh, weights=weights)
     thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget, mesh=mesh)
     front = SEARCHES[search](
         layer_literals(weights, inputs, targets, thresholds),

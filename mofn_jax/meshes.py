@@ -9,6 +9,7 @@ Several processes (`jax.distributed`) run the same program on the same arrays, a
 all the results.
 """
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mofn_jax import checks
+from mofn_jax.chunking import row_slices
 
 UNITS, EXAMPLES = AXES = ("units", "examples")
 _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
@@ -73,6 +75,29 @@ def with_both_axes(mesh: Mesh | None) -> Mesh | None:
 
 def _processes(mesh: Mesh) -> list[int]:
     return sorted({device.process_index for device in mesh.devices.flat})
+
+
+def check_same(mesh: Mesh | None, **arrays: np.ndarray) -> None:
+    """Compares checksums of arrays that all processes must have.
+
+    Raises:
+      ValueError: naming the first array that is not the same in all processes.
+    """
+    if mesh is None or len(_processes(mesh)) == 1:
+        return
+    sums = multihost_utils.process_allgather(
+        np.array([_checksum(array) for array in arrays.values()], np.uint32)
+    )
+    for name, differ in zip(arrays, (sums != sums[0]).any(0), strict=True):
+        if differ:
+            raise ValueError(f"{name}: expected the same array in all processes")
+
+
+def _checksum(array: np.ndarray) -> int:
+    total = zlib.crc32(repr((array.shape, array.dtype)).encode())
+    for rows in row_slices(array):
+        total = zlib.crc32(array[rows].tobytes(), total)
+    return total
 
 
 def own_devices(mesh: Mesh | None) -> Mesh | None:

@@ -233,6 +233,7 @@ def _sorted_pieces(
         for piece in chunks(len(block_columns), meshes.full_rounds(most_sorted, mesh)):
             some = block_columns[piece]
             yield slice(some.start, some.stop), sort_columns(read[:, piece])
+        del read  # before the next block is read
 
 
 def read_columns(array: np.ndarray, which: slice | np.ndarray) -> np.ndarray:

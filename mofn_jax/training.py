@@ -165,8 +165,11 @@ def train(
 
 
 def save_params(path: str | os.PathLike[str], params: Params) -> None:
-    """Saves parameters in a folder, whole or not at all, in place of any that were there."""
-    with ocp.StandardCheckpointer() as checkpointer:
+    """Saves parameters in a folder, whole or not at all, in place of any that were there.
+
+    Of several processes, the one that calls this saves them, without the others.
+    """
+    with _checkpointer() as checkpointer:
         # As NumPy arrays: restored on any device, whichever they were trained on.
         checkpointer.save(Path(path).absolute(), jax.tree.map(np.asarray, params), force=True)
 
@@ -180,5 +183,14 @@ def restore_params(path: str | os.PathLike[str]) -> Params:
     path = Path(path).absolute()
     if not path.is_dir():
         raise ValueError(f"path: no parameters in {path}")
-    with ocp.StandardCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
         return checkpointer.restore(path)
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    own = jax.process_index()  # by default, all processes wait for each other
+    return ocp.StandardCheckpointer(
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}
+        )
+    )

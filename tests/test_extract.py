@@ -5,6 +5,7 @@ import json
 
 import jax
 import numpy as np
+import processes
 import pytest
 from absl import flags
 
@@ -12,13 +13,12 @@ import mofn_jax as mofn
 from experiments import extract
 
 
+def arguments(**options):
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
 def run(workdir, **options):
-    extract.main(
-        [
-            "extract",
-            *(f"--{name}={value}" for name, value in {"workdir": workdir, **options}.items()),
-        ]
-    )
+    extract.main(["extract", *arguments(workdir=workdir, **options)])
     with open(workdir / "layers.csv") as file:
         return list(csv.DictReader(file))
 
@@ -95,6 +95,42 @@ def test_interrupted_after_a_layer_its_files_are_whole(tmp_path, monkeypatch):
     assert len(rules) == 128
 
 
+SMALL = {"dataset": "wine", "network": "MLP", "betas": "0,0.1", "search": "weight_order"}
+
+
+def test_a_mesh_of_eight_devices_finds_the_same_rules(tmp_path):
+    run(tmp_path / "one", num_epochs=2, **SMALL)
+    options = arguments(
+        workdir=tmp_path / "mesh",
+        params=tmp_path / "one/params",
+        mesh="units:4,examples:2",
+        **SMALL,
+    )
+    (printed,) = processes.run_side_by_side(["experiments.extract", *options], num_devices=8)
+    assert "softmax unit 0 <=> " in printed
+    texts = [(tmp_path / name / "rules.json").read_text() for name in ("one", "mesh")]
+    assert texts[0] == texts[1]
+
+
+def test_two_processes_train_and_the_first_one_writes(tmp_path):
+    several = {"mesh": "units:2,examples:2", "coordinator": processes.free_address()}
+    several |= {"num_processes": 2, "num_epochs": 2, **SMALL}
+    first, second = processes.run_side_by_side(
+        *(
+            ["experiments.extract"]
+            + arguments(process_id=process, workdir=tmp_path / str(process), **several)
+            for process in range(2)
+        ),
+        num_devices=2,
+    )
+    assert "softmax unit 0 <=> " in first
+    assert "softmax" not in second
+    assert not (tmp_path / "1").exists()
+    run(tmp_path / "one", params=tmp_path / "0/params", **SMALL)
+    texts = [(tmp_path / name / "rules.json").read_text() for name in ("0", "one")]
+    assert texts[0] == texts[1]
+
+
 def test_fashion_mnist_through_tfds(tmp_path, fashion_mnist_dir):
     dataset = mofn.load_dataset("fashion_mnist", data_dir=fashion_mnist_dir)
     train = mofn.Split(dataset.train.inputs[:3000], dataset.train.labels[:3000])
@@ -125,6 +161,12 @@ def test_fashion_mnist_through_tfds(tmp_path, fashion_mnist_dir):
         ({"search": "magic"}, flags.Error, "search"),
         ({"num_epochs": 0}, flags.Error, "num_epochs"),
         ({"size": 3}, flags.Error, "Unknown command line flag 'size'"),
+        ({"mesh": "units"}, flags.Error, "mesh: expected the like of units:4,examples:2, got 'un"),
+        ({"mesh": "units:1,units:1"}, flags.Error, "mesh: expected the like of units:4,examples:2"),
+        ({"mesh": "rows:2"}, flags.Error, r"mesh \(axis\): 'rows' is not known"),
+        ({"mesh": "units:999"}, flags.Error, "mesh: {'units': 999} takes 999 devices, there are"),
+        ({"coordinator": "localhost:1"}, flags.Error, "several processes need --coordinator, --n"),
+        ({"process_id": 0, "mesh": "units:2"}, flags.Error, "several processes need --coordinator"),
     ],
 )
 def test_bad_flags(tmp_path, options, error, message):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mofn_jax.chunking import row_slices
 from mofn_jax.literals import Literals
 from mofn_jax.scoring import literal_bits, pack_examples
 
@@ -29,13 +30,15 @@ def pack_by_target(bits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np
       [N, W] uint32 with W = ceil(E / 32) + 1, bits that stand for no example 0; and the signs of
       the words, [W] int32: -1 where the unit is on, +1 elsewhere.
     """
-    truth = np.unpackbits(bits.view(np.uint8), axis=1, count=len(target)).view(bool)
-    on, off = pack_examples(truth[:, target]), pack_examples(truth[:, ~target])
     num_words = -(-len(target) // 32) + 1
+    num_on = -(-np.count_nonzero(target) // 32)  # words
     words = np.zeros((len(bits), num_words), np.uint32)
-    words[:, : on.shape[1]] = on
-    words[:, on.shape[1] : on.shape[1] + off.shape[1]] = off
-    return words, np.where(np.arange(num_words) < on.shape[1], -1, 1).astype(np.int32)
+    for rows in row_slices(bits, 2**19):  # unpacked they are eight times as large
+        truth = np.unpackbits(bits[rows].view(np.uint8), axis=1, count=len(target)).view(bool)
+        words[rows, :num_on] = pack_examples(truth[:, target])
+        off = pack_examples(truth[:, ~target])
+        words[rows, num_on : num_on + off.shape[1]] = off
+    return words, np.where(np.arange(num_words) < num_on, -1, 1).astype(np.int32)
 
 
 def pack_units(

@@ -1,0 +1,73 @@
+"""Which devices, of which processes, a script works on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+import mofn_jax as mofn
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_list(
+        "mesh",
+        None,
+        "Devices to divide the work among, as units:4,examples:2; one device if not given.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "Of several processes, HOST:PORT of the first; then each of them runs this command.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("num_processes", None, "How many there are.", 1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "Which one this is, from 0.", 0, flag_values=values)
+
+
+def start(options: flags.FlagValues) -> Mesh | None:
+    """Joins the other processes, if there are any, and makes the mesh that the flags describe.
+
+    Raises:
+      flags.Error: several processes not described in full, or a mesh that is none.
+    """
+    several = (options.coordinator, options.num_processes, options.process_id)
+    if any(flag is not None for flag in several):
+        if None in (*several, options.mesh):
+            raise flags.Error(
+                "several processes need --coordinator, --num_processes, --process_id and --mesh"
+            )
+        jax.distributed.initialize(*several)
+    if options.mesh is None:
+        return None
+    try:
+        return mofn.make_mesh(_sizes(options.mesh))
+    except ValueError as error:
+        raise flags.Error(str(error)) from error
+
+
+def _sizes(words: Sequence[str]) -> dict[str, int]:
+    """The size of each axis, from words such as units:4."""
+    sizes: dict[str, int] = {}
+    for word in words:
+        axis, _, size = word.partition(":")
+        if not size.isdecimal() or axis in sizes:
+            raise flags.Error(f"mesh: expected the like of units:4,examples:2, got {word!r}")
+        sizes[axis] = int(size)
+    return sizes
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that shows progress and writes files."""
+    return jax.process_index() == 0
+
+
+def of_first_process(tree: Any) -> Any:
+    """The first process's arrays, on the host: the others' may differ in their last bits."""
+    if jax.process_count() > 1:
+        tree = multihost_utils.broadcast_one_to_all(tree)
+    return jax.tree.map(np.asarray, tree)

@@ -1,0 +1,33 @@
+"""The benchmark through its own main, on small sizes: it checks its own results."""
+
+import json
+
+import pytest
+
+from experiments import benchmark
+
+
+def test_small_sizes(tmp_path, capsys):
+    benchmark.main(
+        ["benchmark", "--small", "--sizes=S,M", "--activations=relu", f"--workdir={tmp_path}"]
+    )
+    report = json.loads((tmp_path / "benchmark.json").read_text())
+    assert report["machine"]["device"]
+    assert [(row["size"], row["activation"], row["stage"]) for row in report["rows"]] == [
+        (size, "relu", stage)
+        for size in ("S", "M")
+        for stage in ("thresholds", "scoring", "extraction")
+    ]
+    for row in report["rows"]:
+        assert min(row["warm_s"], row["first_s"]) > 0
+        assert row["ns"] > 0
+        compared = {"thresholds": ["numpy_ns", "sklearn_ns"], "scoring": ["numpy_ns"]}
+        assert all(row[name] > 0 for name in compared.get(row["stage"], ["process_peak_mb"]))
+    table = (tmp_path / "benchmark.txt").read_text()
+    assert len(table.splitlines()) == 1 + len(report["rows"])
+    assert table in capsys.readouterr().out
+
+
+def test_unknown_size(tmp_path):
+    with pytest.raises(ValueError, match="sizes: 'XL' is not known"):
+        benchmark.main(["benchmark", "--sizes=XL", f"--workdir={tmp_path}"])

@@ -1,0 +1,101 @@
+"""Meshes: the same rules on any devices of any processes, no second compilation, bad meshes."""
+
+import json
+
+import jax
+import mesh_job
+import numpy as np
+import processes
+import pytest
+from jax.sharding import AxisType, Mesh
+
+import mofn_jax as mofn
+from mofn_jax import meshes
+
+
+@pytest.fixture(scope="module")
+def of_one_device():
+    return json.loads(json.dumps(mesh_job.fronts()))
+
+
+def assert_same(printed, jobs, of_one_device):
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    for fronts, (_, cases) in zip(lines, jobs, strict=True):
+        assert fronts == {case: of_one_device[case] for case in cases}
+
+
+def test_eight_devices_give_the_rules_of_one(of_one_device):
+    jobs = [
+        [{"units": 4, "examples": 2}, list(mesh_job.LAYERS)],
+        [{"units": 8}, ["bits"]],
+        [{"examples": 8}, ["bits", "walk"]],
+        [{"units": 3}, ["bits"]],
+    ]
+    (printed,) = processes.run_side_by_side(["tests.mesh_job", json.dumps(jobs)], num_devices=8)
+    assert_same(printed, jobs, of_one_device)
+
+
+def test_two_processes_of_two_devices_give_the_rules_of_one(of_one_device):
+    jobs = [
+        [{"units": 2, "examples": 2}, list(mesh_job.LAYERS)],
+        [{"examples": 4}, ["bits", "walk"]],  # counts are summed across the processes
+    ]
+    address = processes.free_address()
+    for printed in processes.run_side_by_side(
+        *(["tests.mesh_job", json.dumps(jobs), address, 2, process] for process in range(2)),
+        num_devices=2,
+    ):
+        assert_same(printed, jobs, of_one_device)
+        assert "inputs: expected the same array in all processes" in printed
+
+
+def test_a_second_layer_of_the_same_shape_compiles_nothing():
+    (printed,) = processes.run_side_by_side(["tests.compile_job"], num_devices=4)
+    first, second = map(int, printed.split())
+    assert first > 0
+    assert second == 0
+
+
+@pytest.mark.parametrize("axes", [("units",), ("examples",), ("examples", "units")])
+def test_an_axis_may_be_absent_and_their_order_is_free(axes, of_one_device):
+    devices = np.reshape(jax.devices()[:1], (1,) * len(axes))
+    mesh = Mesh(devices, axes, axis_types=(AxisType.Auto,) * len(axes))
+    fronts = mesh_job.fronts(["bits"], mesh=mesh)
+    assert json.loads(json.dumps(fronts)) == {"bits": of_one_device["bits"]}
+
+
+def test_full_rounds_give_every_device_as_many():
+    class EightDevices:
+        shape = {"units": 4, "examples": 2}  # noqa: RUF012
+
+    counts = [0, 7, 8, 23, 24]
+    assert [meshes.full_rounds(n, EightDevices()) for n in counts] == [8, 8, 8, 16, 24]
+    assert [meshes.full_rounds(n, EightDevices(), ["units"]) for n in counts] == [4, 4, 8, 20, 24]
+    assert [meshes.full_rounds(n, None) for n in counts] == [1, 7, 8, 23, 24]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"unit": 1}, r"mesh \(axis\): 'unit' is not known; expected one of \['units', 'examples'"),
+        ({"units": 0}, r"mesh \(size of units\): expected an integer of at least 1, got 0"),
+        ({"examples": 1000}, r"mesh: {'examples': 1000} takes 1000 devices, there are \d+"),
+    ],
+)
+def test_bad_sizes(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        mofn.make_mesh(sizes)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        ({"units": 1}, "mesh: expected a jax.sharding.Mesh, got dict"),
+        (Mesh(jax.devices()[:1], ("batch",)), r"mesh \(axis\): 'batch' is not known"),
+    ],
+)
+def test_bad_meshes(mesh, message):
+    with pytest.raises(ValueError, match=message):
+        mofn.extract_layer(*mesh_job.layer("bits"), mesh=mesh)
+    with pytest.raises(ValueError, match=message):
+        mofn.best_thresholds(*mesh_job.layer("bits")[1:], mesh=mesh)
