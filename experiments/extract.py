@@ -37,7 +37,6 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_string("params", None, "Parameters to restore, not train.", flag_values=values)
     define_extraction_flags(values)
-    devices.define_flags(values)
 
 
 def define_extraction_flags(values: flags.FlagValues) -> None:
@@ -54,6 +53,8 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "workdir", None, "Where to write; under runs/ if not given.", flag_values=values
     )
+    flags.DEFINE_integer("memory_budget", 2**29, "Bytes of working memory.", 1, flag_values=values)
+    devices.define_flags(values)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -97,6 +98,7 @@ def main(argv: Sequence[str]) -> None:
             search=options.search,
             refine=options.refine,
             max_literals=options.max_literals,
+            memory_budget=options.memory_budget,
             mesh=mesh,
             on_start=start,
             progress=bar.update,

@@ -7,6 +7,9 @@ Arrays are .npy, .npz (one array in it, or FILE.npz:NAME) or .csv (comma-separat
 a header). The outputs say which class the network predicts for each example. Rules are found on
 some of the examples, drawn by the seed, and measured on the others. The working directory receives
 config.json, layers.csv, rules.json, rules.txt and landscape.png.
+
+Without held-out examples (--held_out=0) the inputs in a .npy file may be larger than memory: they
+are read in slices. Several devices and hosts: as experiments/extract.py.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
-from experiments import command_line
+from experiments import command_line, devices
 from experiments.extract import define_extraction_flags
 from mofn_jax import checks, outputs
 
@@ -54,23 +57,30 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    mesh, first = devices.start(options), devices.is_first_process()
     betas = command_line.numbers("betas", options.betas)
     workdir = Path(options.workdir or f"runs/{options.name}")
     layer = load_layer(options)
     shuffled = np.random.default_rng(options.seed).permutation(len(layer.inputs))
     num_held_out = round(options.held_out * len(shuffled))
     held_out, found_on = np.sort(shuffled[:num_held_out]), np.sort(shuffled[num_held_out:])
-    outputs.write_config(workdir, options.flag_values_dict())
-    with tqdm(total=layer.weights.shape[1], unit="unit", desc=layer.name) as bar:
+    if first:
+        outputs.write_config(workdir, options.flag_values_dict())
+    num_units = layer.weights.shape[1]
+    with tqdm(total=num_units, unit="unit", desc=layer.name, disable=not first) as bar:
         result = mofn.explain_layer(
-            take_examples(layer, found_on),
+            take_examples(layer, found_on) if num_held_out else layer,
             held_out=take_examples(layer, held_out) if num_held_out else None,
             betas=betas,
             search=options.search,
             refine=options.refine,
             max_literals=options.max_literals,
+            memory_budget=options.memory_budget,
+            mesh=mesh,
             progress=bar.update,
         )
+    if not first:
+        return
     outputs.write_results(workdir, [result])
     print(outputs.summary([result]))
     print(f"\nfound on {len(found_on)} examples, held out {num_held_out}")

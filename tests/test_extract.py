@@ -117,9 +117,8 @@ def test_two_processes_train_and_the_first_one_writes(tmp_path):
     several |= {"num_processes": 2, "num_epochs": 2, **SMALL}
     first, second = processes.run_side_by_side(
         *(
-            ["experiments.extract"]
-            + arguments(process_id=process, workdir=tmp_path / str(process), **several)
-            for process in range(2)
+            ["experiments.extract", *arguments(process_id=i, workdir=tmp_path / f"{i}", **several)]
+            for i in range(2)
         ),
         num_devices=2,
     )

@@ -114,3 +114,10 @@ def test_a_hidden_layer_needs_activations(arrays):
 def test_bad_command_line(arrays, argument):
     with pytest.raises(flags.Error):
         extract_arrays.main(["extract_arrays", "--weights=w.npy", "--inputs=x.npy", argument])
+
+
+def test_neither_mesh_nor_budget_changes_the_rules(arrays):
+    options = {**hidden_options(arrays), "betas": "0", "held_out": 0}
+    rules = run(arrays, **options)
+    assert rules == run(arrays, **options, mesh="units:1", memory_budget=10_000)
+    assert rules[0].held_out_error is None
