@@ -73,7 +73,7 @@ def extract_layer(
       mesh: devices, of one process or several, to divide the work among, with an axis "units", an
         axis "examples", or both, as `make_mesh` makes it. Never changes the result. Thresholds,
         scores and searches are divided; sorting and signing literals, and refinement, are not.
-        Every process must be given the same arrays, and gets all the rules.
+        Every process must be given the same arrays and options, and gets all the rules.
       progress: called with the number of units done since the last call.
       **options: of the search.
 
@@ -101,9 +101,7 @@ def extract_layer(
     if max_literals is not None:
         checks.at_least("max_literals", max_literals, 1)
     mesh = meshes.with_both_axes(mesh)
-    meshes.check_same(mesh, inputs=inputs, targets=targets)
-    if weights is not None:
-        meshes.check_same(mesh, weights=weights)
+    meshes.check_same(mesh, weights=weights, inputs=inputs, targets=targets)
     thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget, mesh=mesh)
     front = SEARCHES[search](
         layer_literals(weights, inputs, targets, thresholds),
@@ -164,8 +162,8 @@ def extract_network(
       layers: names of the layers to explain; None for all.
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
-      **options: of `extract_layer`, such as search, max_literals, memory_budget, mesh and
-        progress.
+      **options: of `extract_layer`, such as search, max_literals, memory_budget, progress and
+        mesh, among whose devices the search for rules is divided; activations and targets are not.
 
     Returns:
       The results, input side first.

@@ -77,8 +77,8 @@ def _processes(mesh: Mesh) -> list[int]:
     return sorted({device.process_index for device in mesh.devices.flat})
 
 
-def check_same(mesh: Mesh | None, **arrays: np.ndarray) -> None:
-    """Compares checksums of arrays that all processes must have.
+def check_same(mesh: Mesh | None, **arrays: np.ndarray | None) -> None:
+    """Compares checksums of arrays, or None, that all processes must have.
 
     Raises:
       ValueError: naming the first array that is not the same in all processes.
@@ -93,7 +93,9 @@ def check_same(mesh: Mesh | None, **arrays: np.ndarray) -> None:
             raise ValueError(f"{name}: expected the same array in all processes")
 
 
-def _checksum(array: np.ndarray) -> int:
+def _checksum(array: np.ndarray | None) -> int:
+    if array is None:
+        return 0
     total = zlib.crc32(repr((array.shape, array.dtype)).encode())
     for rows in row_slices(array):
         total = zlib.crc32(array[rows].tobytes(), total)
@@ -109,7 +111,10 @@ def own_devices(mesh: Mesh | None) -> Mesh | None:
 
 
 def full_rounds(count: int, mesh: Mesh | None, axes: Sequence[str] = AXES) -> int:
-    """About as many, at least one, so that all devices along these axes have as many to do."""
+    """About `count` elements to work on at once: each device along these axes has equally many.
+
+    At least one for each, however small the memory budget that `count` comes from.
+    """
     devices = 1 if mesh is None else int(np.prod([mesh.shape[axis] for axis in axes]))
     return max(1, count // devices) * devices
 
@@ -139,34 +144,30 @@ def fill_in(array: np.ndarray, mesh: Mesh | None) -> None:
 
 
 def place(
-    shape: Sequence[int], part: Callable[[tuple[slice, ...]], np.ndarray], mesh: Mesh, *spec: Any
+    shape: tuple[int, ...], part: Callable[[tuple[slice, ...]], np.ndarray], mesh: Mesh, *spec: Any
 ) -> jax.Array:
-    """An array divided among devices, of which each process makes only the part it needs.
+    """An array divided among devices; each process makes the smallest box that holds its devices'.
 
     Args:
       shape: of the whole array.
-      part: makes the part inside a box, a slice for each axis.
+      part: makes what is inside a box, a slice for each axis.
       mesh: the devices.
-      *spec: of each axis the mesh axes it is divided along, as in a `PartitionSpec`; the sizes
-        divide the shape.
+      *spec: as of a `PartitionSpec`: of each axis the mesh axes that divide it.
     """
     sharding = NamedSharding(mesh, P(*spec))
-    pieces = [
-        [axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)]
-        for index in sharding.addressable_devices_indices_map(tuple(shape)).values()
-        if index is not None
-    ]
-    starts, stops = np.min(pieces, axis=0)[:, 0].tolist(), np.max(pieces, axis=0)[:, 1].tolist()
-    own = part(tuple(map(slice, starts, stops)))
 
-    def piece(index: tuple[slice, ...] | None) -> np.ndarray:
-        assert index is not None
-        bounds = [axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)]
-        return own[
-            tuple(slice(a - start, b - start) for (a, b), start in zip(bounds, starts, strict=True))
-        ]
+    def bounds(index: Any) -> list[tuple[int, int]]:
+        return [axis.indices(size)[:2] for axis, size in zip(index, shape, strict=True)]
 
-    return jax.make_array_from_callback(tuple(shape), sharding, piece)
+    own = np.array([*map(bounds, sharding.addressable_devices_indices_map(shape).values())])
+    starts, stops = own[:, :, 0].min(0).tolist(), own[:, :, 1].max(0).tolist()
+    box = part(tuple(map(slice, starts, stops)))
+
+    def piece(index: Any) -> np.ndarray:
+        inside = zip(bounds(index), starts, strict=True)
+        return box[tuple(slice(first - start, last - start) for (first, last), start in inside)]
+
+    return jax.make_array_from_callback(shape, sharding, piece)
 
 
 def place_whole(array: np.ndarray, mesh: Mesh, *spec: Any) -> jax.Array:
@@ -230,5 +231,5 @@ def _on_each_device(divided, shared, *, function, mesh, options):
         mesh=mesh,
         in_specs=(P(AXES), P()),
         out_specs=P(AXES),
-        check_vma=False,  # loops start from constants, which are the same on all devices
+        check_vma=False,  # it asks that the loops' first states be marked as varying
     )(divided, shared)

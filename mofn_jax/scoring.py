@@ -197,10 +197,12 @@ def least_ranks_by_bits(
 
 
 def _total(counts: jax.Array, axis_name: str | None) -> jax.Array:
+    """Counts over all examples, from those over the words that are here."""
     return counts if axis_name is None else jax.lax.psum(counts, axis_name)
 
 
 def _no_rules(target: jax.Array, axis_name: str | None) -> jax.Array:
+    """The least ranks of no rules, for every number of errors that all the words can make."""
     num_words = len(target) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
     return jnp.full(32 * num_words + 1, NO_RULE)
 
@@ -265,7 +267,7 @@ def _least_ranks(literals, targets, examples, ranks, *, by_bits: bool, mesh: Mes
         mesh=mesh,
         in_specs=(P(UNITS, None, EXAMPLES), P(UNITS, EXAMPLES), P(EXAMPLES), P()),
         out_specs=P(UNITS),
-        check_vma=False,  # loops start from constants, which are the same on all devices
+        check_vma=False,  # it asks that the loops' first states be marked as varying
     )
     return of_units(literals, targets, examples, ranks)
 

@@ -56,7 +56,8 @@ def main(meshes, *several):
         jax.distributed.initialize(coordinator, int(num_processes), int(process_id))
     for sizes, cases in json.loads(meshes):
         mesh = mofn.make_mesh(sizes)
-        print(json.dumps(fronts(cases, mesh=mesh)))
+        # A line of its own: collectives print too.
+        print(f"\n{json.dumps(fronts(cases, mesh=mesh))}", flush=True)
     if several:
         try:
             fronts(["bits"], seed=int(process_id), mesh=mesh)

@@ -46,7 +46,7 @@ def test_two_processes_of_two_devices_give_the_rules_of_one(of_one_device):
         num_devices=2,
     ):
         assert_same(printed, jobs, of_one_device)
-        assert "inputs: expected the same array in all processes" in printed
+        assert "weights: expected the same array in all processes" in printed
 
 
 def test_a_second_layer_of_the_same_shape_compiles_nothing():

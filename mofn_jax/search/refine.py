@@ -100,12 +100,7 @@ def _refine(
     signs = np.where(target, -1, 1).astype(np.int32)
     rows = np.searchsorted(used, rule.literals.inputs)
     thresholds = rule.literals.thresholds.copy()
-    truth = np.stack(
-        [
-            (columns.values[row] >= threshold) ^ negated
-            for row, threshold, negated in zip(rows, thresholds, rule.literals.negated, strict=True)
-        ]
-    )
+    truth = (columns.values[rows] >= thresholds[:, None]) ^ rule.literals.negated[:, None]
     hold = truth.sum(0, dtype=np.int32)
     errors, unmoved, literal = rule.errors, 0, 0
     while unmoved < len(rows):
