@@ -163,7 +163,7 @@ def extract_network(
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
       **options: of `extract_layer`, such as search, max_literals, memory_budget, progress and
-        mesh, among whose devices the search for rules is divided; activations and targets are not.
+        mesh, among whose devices the work is divided once the activations are there.
 
     Returns:
       The results, input side first.
@@ -191,6 +191,8 @@ def explain_layer(
     *,
     held_out: Layer | None = None,
     betas: Sequence[float] = DEFAULT_BETAS,
+    memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
     **options: Any,
 ) -> LayerRules:
     """Rules of every unit of a captured layer, chosen by beta and measured on held-out examples.
@@ -199,6 +201,9 @@ def explain_layer(
       layer: what enters and leaves the layer on the examples on which rules are found.
       held_out: the same on others, on which the rules' errors are measured as well.
       betas: prices of complexity; one rule for each unit and beta.
+      memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the work among, as in `extract_layer`. Of a convolution each filter
+        has inputs of its own: they take turns.
       **options: of `extract_layer`.
 
     Raises:
@@ -210,10 +215,11 @@ def explain_layer(
         checks.non_negative("betas", beta)
     num_units = layer.weights.shape[-1]
     weights = layer.weights.reshape(-1, num_units)
-    positions = explained_positions(layer)
-    targets, thresholds = layer_targets(layer, positions)
+    resources: dict[str, Any] = {"memory_budget": memory_budget, "mesh": mesh}
+    positions = explained_positions(layer, **resources)
+    targets, thresholds = layer_targets(layer, positions, **resources)
     fronts = [
-        extract_layer(weights[:, units], inputs, targets[:, units], **options)
+        extract_layer(weights[:, units], inputs, targets[:, units], **resources, **options)
         for units, inputs in unit_inputs(layer, positions)
     ]
     front = fronts[0]._replace(
@@ -229,17 +235,23 @@ def explain_layer(
     return LayerRules(layer.name, layer.kind, thresholds, constant_units, front, rules)
 
 
-def explained_positions(layer: Layer) -> np.ndarray | None:
-    """Of each filter of a convolution, the row and column to explain: [u, 2]; None if dense."""
+def explained_positions(layer: Layer, **options: Any) -> np.ndarray | None:
+    """Of each filter of a convolution, the row and column to explain: [u, 2]; None if dense.
+
+    The options are of `unit_thresholds`.
+    """
     if layer.kind != "conv":
         return None
     return most_informative_positions(
-        layer.activations, layer.predictions, int(layer.predictions.max()) + 1
+        layer.activations, layer.predictions, int(layer.predictions.max()) + 1, **options
     )
 
 
 def layer_targets(
-    layer: Layer, positions: np.ndarray | None, thresholds: np.ndarray | None = None
+    layer: Layer,
+    positions: np.ndarray | None,
+    thresholds: np.ndarray | None = None,
+    **options: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """When each unit is on, [E, u] booleans, and its threshold, [u].
 
@@ -247,6 +259,7 @@ def layer_targets(
       layer: the captured layer.
       positions: [u, 2], of each filter of a convolution; None for other layers.
       thresholds: [u], found earlier on other examples; None to find them on these.
+      **options: of `binarize_targets`.
     """
     num_units = layer.weights.shape[-1]
     if layer.kind == "softmax":
@@ -256,7 +269,8 @@ def layer_targets(
         activations = activations[:, positions[:, 0], positions[:, 1], np.arange(num_units)]
     if thresholds is not None:
         return activations >= thresholds, thresholds
-    return binarize_targets(activations, layer.predictions, int(layer.predictions.max()) + 1)
+    num_classes = int(layer.predictions.max()) + 1
+    return binarize_targets(activations, layer.predictions, num_classes, **options)
 
 
 def unit_inputs(layer: Layer, positions: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:

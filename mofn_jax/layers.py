@@ -163,7 +163,7 @@ def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
 
 
 def most_informative_positions(
-    activations: np.ndarray, predictions: np.ndarray, num_classes: int
+    activations: np.ndarray, predictions: np.ndarray, num_classes: int, **options: Any
 ) -> np.ndarray:
     """Of each filter, the position whose best threshold tells most about the predicted class.
 
@@ -171,6 +171,7 @@ def most_informative_positions(
       activations: [E, H', W', u] of a convolution.
       predictions: [E] int32 in 0..k-1.
       num_classes: k.
+      **options: of `unit_thresholds`.
 
     Returns:
       [u, 2] row and column; on a tie the first in row-major order.
@@ -181,7 +182,7 @@ def most_informative_positions(
     activations = checks.matrix("activations", activations, [None] * 4)
     num_examples, height, width, num_units = activations.shape
     flat = activations.reshape(num_examples, -1)
-    _, gains = unit_thresholds(flat, predictions, num_classes)
+    _, gains = unit_thresholds(flat, predictions, num_classes, **options)
     best = gains.reshape(height * width, num_units).argmax(0)
     return np.stack(np.unravel_index(best, (height, width)), axis=1)
 

@@ -123,7 +123,12 @@ def best_thresholds(
 
 
 def unit_thresholds(
-    activations, predictions, num_classes: int, *, memory_budget: int = 2**29
+    activations,
+    predictions,
+    num_classes: int,
+    *,
+    memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each unit, the threshold of largest information gain about the predicted class.
 
@@ -132,6 +137,7 @@ def unit_thresholds(
       predictions: [E] integers in 0..k-1, the class that the network itself predicts.
       num_classes: k.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the units among, as in `best_thresholds`.
 
     Returns:
       thresholds [u], NaN for a constant unit, and gains [u] float64 in nats, -1 for a constant
@@ -143,25 +149,33 @@ def unit_thresholds(
     activations = checks.matrix("activations", activations, [None, None])
     num_examples, num_units = activations.shape
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
+    mesh = meshes.with_both_axes(mesh)
     values = np.empty(num_units, _float_dtype(activations))
     gains = np.empty(num_units)
-    for some, columns in _sorted_pieces(activations, slice(0, num_units), memory_budget):
-        cuts, fixed_gains = best_cuts_of_classes(
-            columns.order,
-            columns.is_cut,
-            predictions,
-            x_log_x(num_examples),
+    own, devices = meshes.own_share(num_units, mesh), meshes.own_devices(mesh)
+    for some, columns in _sorted_pieces(activations, own, memory_budget, devices):
+        cuts, fixed_gains = meshes.divide(
+            best_cuts_of_classes,
+            (columns.order, columns.is_cut),
+            (predictions, x_log_x(num_examples)),
+            mesh=devices,
             num_classes=num_classes,
             at_once=_at_once(num_examples * num_classes, memory_budget),
         )
-        values[some] = columns.values_at(np.asarray(cuts)[:, None])[:, 0]
-        found = _in_nats(np.asarray(fixed_gains), num_examples)
-        gains[some] = np.where(np.asarray(cuts) < 0, -1.0, found)
+        values[some] = columns.values_at(cuts[:, None])[:, 0]
+        gains[some] = np.where(cuts < 0, -1.0, _in_nats(fixed_gains, num_examples))
+    for found in (values, gains):
+        meshes.fill_in(found[:, None], mesh)
     return values, gains
 
 
 def binarize_targets(
-    activations, predictions, num_classes: int, *, memory_budget: int = 2**29
+    activations,
+    predictions,
+    num_classes: int,
+    *,
+    memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """When is each hidden unit "on": its activation against its best threshold.
 
@@ -170,6 +184,7 @@ def binarize_targets(
       predictions: [E] integers in 0..k-1, the class that the network itself predicts.
       num_classes: k.
       memory_budget: bytes of working memory; never changes the result.
+      mesh: devices to divide the units among, as in `best_thresholds`.
 
     Returns:
       targets [E, u] booleans, `activations >= thresholds`, and thresholds [u]: NaN for a constant
@@ -184,7 +199,7 @@ def binarize_targets(
       ([False, True, True], [0.8])
     """
     thresholds, _ = unit_thresholds(
-        activations, predictions, num_classes, memory_budget=memory_budget
+        activations, predictions, num_classes, memory_budget=memory_budget, mesh=mesh
     )
     return np.asarray(activations) >= thresholds, thresholds
 
@@ -221,7 +236,7 @@ class SortedColumns(NamedTuple):
 
 
 def _sorted_pieces(
-    array: np.ndarray, which: slice, memory_budget: int, mesh: Mesh | None = None
+    array: np.ndarray, which: slice, memory_budget: int, mesh: Mesh | None
 ) -> Iterator[tuple[slice, SortedColumns]]:
     """Sorts some columns of [E, n] at a time; half of the budget reads ahead, for a memory map."""
     num_examples, columns = len(array), range(which.start, which.stop)
