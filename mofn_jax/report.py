@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,15 +64,16 @@ def _means(rules: Sequence[Rule]) -> dict[str, float]:
     }
 
 
-def format_table(rows: Sequence[LayerRow]) -> str:
-    """The rows as aligned text, numbers to the right."""
-    heads = [field.replace("_", " ") for field in LayerRow._fields]
+def format_table(rows: Sequence[Any]) -> str:
+    """The rows, NamedTuples of one kind, as aligned text, numbers to the right."""
+    heads = [field.replace("_", " ") for field in rows[0]._fields]
+    texts = [isinstance(value, str) for value in rows[0]]
     cells = [[value if isinstance(value, str) else _number(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if is_text else cell.rjust(width)
+            for cell, width, is_text in zip(line, widths, texts, strict=True)
         ).rstrip()
         for line in [heads, *cells]
     ]
@@ -85,10 +86,10 @@ def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.4g}"
 
 
-def rows_to_csv(rows: Sequence[LayerRow]) -> str:
-    """The rows as CSV, in full precision, with a header; an empty field for what is not there."""
+def rows_to_csv(rows: Sequence[Any]) -> str:
+    """The rows, NamedTuples of one kind, as CSV in full precision; an empty field for NaN."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LayerRow._fields)
+    writer.writerow(rows[0]._fields)
     writer.writerows(["" if value != value else value for value in row] for row in rows)
     return text.getvalue()
