@@ -37,6 +37,7 @@ class LandscapeRow(NamedTuple):
     inputs: int
     units: int
     constant_units: int
+    proven_literals: int
     beta: float
     error: float
     held_out_error: float

@@ -19,6 +19,7 @@ class LayerRow(NamedTuple):
     inputs: int  # n
     units: int  # u
     constant_units: int  # units that are always or never on
+    proven_literals: int  # no rule of as many of the literals, or fewer, is better; 0: not searched
     beta: float
     error: float  # on the examples the rules were found on
     held_out_error: float  # NaN without held-out examples, like the skill from them
@@ -37,6 +38,7 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
             inputs=result.front.num_inputs,
             units=len(result.front.units),
             constant_units=result.constant_units,
+            proven_literals=result.front.proven_literals,
             beta=beta,
             **_means(rules),
         )

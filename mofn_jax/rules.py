@@ -12,6 +12,8 @@ import numpy as np
 from mofn_jax import checks
 from mofn_jax.fronts import RuleFront, select
 
+_SLICE_BYTES = 2**26  # of inputs evaluated at a time
+
 
 class Literal(NamedTuple):
     """An input against a threshold: `X >= threshold`, or `X < threshold` if negated."""
@@ -109,11 +111,15 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     if inputs.shape[1] < needed:
         raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
     says = np.empty((len(inputs), len(rules)), bool)
-    for rule, column in zip(rules, says.T, strict=True):
-        hold = np.zeros(len(inputs), np.int32)
-        for literal in rule.literals:
-            hold += (inputs[:, literal.input] >= literal.threshold) != literal.negated
-        column[:] = hold >= rule.m
+    size = max(1, _SLICE_BYTES // (inputs.itemsize * inputs.shape[1]))
+    for start in range(0, len(inputs), size):
+        # Columns in one piece: rules may have thousands of literals, and each reads one.
+        columns = np.ascontiguousarray(inputs[start : start + size].T)
+        for rule, column in zip(rules, says[start : start + size].T, strict=True):
+            hold = np.zeros(len(column), np.int32)
+            for literal in rule.literals:
+                hold += (columns[literal.input] >= literal.threshold) != literal.negated
+            column[:] = hold >= rule.m
     return says
 
 
