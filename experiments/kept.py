@@ -19,7 +19,8 @@ def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence
     Args:
       folder: where results are kept.
       options: the script's flags.
-      may_differ: flags that say which runs to do, but change no run's results.
+      may_differ: flags that say which runs to do, but change no run's results; the workdir's own
+        name is always one.
 
     Raises:
       flags.Error: the folder holds results of other flags.
@@ -31,7 +32,7 @@ def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence
         changed = [
             name
             for name, value in config.items()
-            if name not in may_differ and before.get(name) != value
+            if name not in (*may_differ, "workdir") and before.get(name) != value
         ]
         if changed:
             raise flags.Error(

@@ -29,7 +29,7 @@ ROWS = [
 
 def options(**values):
     flag_values = flags.FlagValues()
-    for name, value in {"betas": "0,1", "seeds": "0", **values}.items():
+    for name, value in {"betas": "0,1", "seeds": "0", "workdir": "here", **values}.items():
         flags.DEFINE_string(name, value, "", flag_values=flag_values)
     flag_values(["script"])
     return flag_values
@@ -37,7 +37,7 @@ def options(**values):
 
 def test_a_folder_takes_no_results_of_other_flags(tmp_path):
     kept.open_folder(tmp_path, options(), may_differ=["seeds"])
-    kept.open_folder(tmp_path, options(seeds="0,1"), may_differ=["seeds"])
+    kept.open_folder(tmp_path, options(seeds="0,1", workdir="there"), may_differ=["seeds"])
     with pytest.raises(flags.Error, match=r"holds results of other flags \(betas\)"):
         kept.open_folder(tmp_path, options(betas="0"), may_differ=["seeds"])
 
