@@ -137,7 +137,7 @@ def gap_rows(
         fronts = {
             "weight order": mofn.extract_layer(*arrays, search="weight_order"),
             # Not from the exact search's sets, which here are all there are.
-            "beam": mofn.extract_layer(*arrays, search="beam", exact_literals=1),
+            "beam": mofn.extract_layer(*arrays, search="beam", exact_literals=1, beam_literals=16),
             "exact": mofn.extract_layer(*arrays, search="exact"),
         }
         for beta in betas:
@@ -180,16 +180,16 @@ def budget_rows(
     held_out, held_out_targets = capture(dataset.test.inputs)
     on = held_out_targets.mean(0)
 
-    def search(name: str, budget: int) -> mofn.RuleFront:
+    def search(name: str, budget: int, **limits: int) -> mofn.RuleFront:
         return mofn.extract_layer(
-            layer.weights, layer.inputs, targets, search=name, max_literals=budget
+            layer.weights, layer.inputs, targets, search=name, max_literals=budget, **limits
         )
 
     for budget in budgets:
         fronts = {"weight order": search("weight_order", budget)}
         if budget <= provable_literals(layer.inputs.shape[1]):
             fronts["exact"] = search("exact", budget)
-        fronts["beam"] = search("beam", budget)
+        fronts["beam"] = search("beam", budget, beam_literals=budget)
         fronts["beam refined"] = refine_front(fronts["beam"], layer.inputs, targets)
         says = {}
         for method, front in fronts.items():
