@@ -180,7 +180,7 @@ def budget_rows(
     held_out, held_out_targets = capture(dataset.test.inputs)
     on = held_out_targets.mean(0)
 
-    def search(name: str, budget: int, **limits: int) -> mofn.RuleFront:
+    def search(name: str, budget: int, **limits: Any) -> mofn.RuleFront:
         return mofn.extract_layer(
             layer.weights, layer.inputs, targets, search=name, max_literals=budget, **limits
         )
