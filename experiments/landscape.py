@@ -60,6 +60,12 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list("searches", ["weight_order", "best"], "How to search.")
     define_list("betas", [f"{beta:g}" for beta in mofn.DEFAULT_BETAS], "Prices of complexity.")
     define_list("shown_betas", ["0.01", "1"], "Those of the printed table.")
+    flags.DEFINE_list(
+        "layers",
+        None,
+        "The layers to do, beside those done before; by default all.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
@@ -73,8 +79,8 @@ def main(argv: Sequence[str]) -> None:
     shown = command_line.numbers("shown_betas", options.shown_betas)
     seeds = [int(seed) for seed in command_line.numbers("seeds", options.seeds)]
     workdir = Path(options.workdir)
-    which = ["networks", "activations", "seeds", "searches", "shown_betas", "data_dir", "trained"]
-    kept.open_folder(workdir, options, may_differ=which)
+    which = ["networks", "activations", "seeds", "searches", "layers"]
+    kept.open_folder(workdir, options, may_differ=[*which, "shown_betas", "data_dir", "trained"])
     rows: list[LandscapeRow] = []
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     for case in tqdm(cases, unit="network"):
@@ -94,6 +100,8 @@ def case_rows(
         paths = {search: folder / f"{name}-{search}.json" for search in options.searches}
         sides: list[mofn.Layer] = []
         if not all(path.exists() for path in paths.values()):
+            if options.layers is not None and name not in options.layers:
+                continue
             for inputs in (examples, dataset.test.inputs):
                 sides.extend(mofn.capture_layers(network, params, inputs, layers=[name]))
         for search, path in paths.items():

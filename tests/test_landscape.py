@@ -74,6 +74,14 @@ def test_stopped_and_taken_up_again(tmp_path, monkeypatch):
         assert path.read_text() == other.read_text()
 
 
+def test_some_layers_beside_those_done_before(tmp_path):
+    some = run(tmp_path, "run", activations="relu", layers="softmax")
+    assert {row["layer"] for row in some} == {"softmax"}
+    more = run(tmp_path, "run", activations="relu", layers="dense_1")
+    assert [row for row in more if row["layer"] == "softmax"] == some
+    assert {row["layer"] for row in more} == {"dense_1", "softmax"}
+
+
 def test_other_flags_need_another_folder(tmp_path):
     run(tmp_path, "run", activations="relu")
     with pytest.raises(flags.Error, match=r"holds results of other flags \(betas\)"):
