@@ -106,10 +106,7 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     Raises:
       ValueError: inputs not finite, or fewer than the rules name.
     """
-    inputs = checks.matrix("inputs", inputs, [None, None])
-    needed = 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
-    if inputs.shape[1] < needed:
-        raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
+    inputs = inputs_of_rules(rules, inputs)
     says = np.empty((len(inputs), len(rules)), bool)
     size = max(1, _SLICE_BYTES // (inputs.itemsize * inputs.shape[1]))
     for start in range(0, len(inputs), size):
@@ -121,6 +118,19 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
                 hold += (columns[literal.input] >= literal.threshold) != literal.negated
             column[:] = hold >= rule.m
     return says
+
+
+def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
+    """The inputs [E, n] on the host.
+
+    Raises:
+      ValueError: inputs not finite, or fewer than the rules name.
+    """
+    inputs = checks.matrix("inputs", inputs, [None, None])
+    needed = 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
+    if inputs.shape[1] < needed:
+        raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
+    return inputs
 
 
 def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]:
@@ -161,26 +171,12 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
       >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1), input_names=None))
       unit 3 <=> 1 of {x17 >= 0.53, x4 < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
     """
-
-    def name(i: int) -> str:
-        if input_names is not None:
-            return input_names[i]
-        if rule.kernel_shape is None:
-            return f"x{i}"
-        row, column, channel = (int(index) for index in np.unravel_index(i, rule.kernel_shape))
-        rows, columns, _ = rule.kernel_shape
-        return f"c{channel}[{row - (rows - 1) // 2:+d},{column - (columns - 1) // 2:+d}]"
-
-    def literal_text(literal: Literal) -> str:
-        sign = "<" if literal.negated else ">="
-        return f"{name(literal.input)} {sign} {literal.threshold:.4g}"
-
     if rule.m == 0:
         body = "true"
     elif rule.m > len(rule.literals):
         body = "false"
     else:
-        body = f"{rule.m} of {{{', '.join(map(literal_text, rule.literals))}}}"
+        body = f"{rule.m} of {{{', '.join(format_literals(rule, input_names))}}}"
     where = f"{rule.layer} " if rule.layer else ""
     where += f"unit {rule.unit}"
     if rule.unit_threshold is not None:
@@ -192,6 +188,29 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
         measures.append(f"held-out {rule.held_out_error:.1%}")
     measures += [f"baseline {rule.baseline_error:.1%}", f"complexity {rule.complexity:.3f}"]
     return f"{where} <=> {body}   ({', '.join(measures)})"
+
+
+def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> list[str]:
+    """The text of each of the rule's literals, named as `format_rule` names them.
+
+    Example:
+      >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
+      ['x4 < 0.1']
+    """
+
+    def name(i: int) -> str:
+        if input_names is not None:
+            return input_names[i]
+        if rule.kernel_shape is None:
+            return f"x{i}"
+        row, column, channel = (int(index) for index in np.unravel_index(i, rule.kernel_shape))
+        rows, columns, _ = rule.kernel_shape
+        return f"c{channel}[{row - (rows - 1) // 2:+d},{column - (columns - 1) // 2:+d}]"
+
+    return [
+        f"{name(literal.input)} {'<' if literal.negated else '>='} {literal.threshold:.4g}"
+        for literal in rule.literals
+    ]
 
 
 def rules_to_json(rules: Iterable[Rule]) -> str:
