@@ -96,13 +96,13 @@ def plot_rule_card(
         raise ValueError(f"pictures: expected 1 or 3 channels, got {pictures.shape[3]}")
     columns = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
     rows = len(rule.literals)
-    size = (3 + 0.9 * columns, 1.2 + 1.1 * rows)
     if figure is None:
+        size = (3 + 0.9 * columns, 1.2 + 1.1 * rows)
         figure = plt.figure(figsize=size, layout="constrained")
-    # The measures, behind three blanks, get lines of their own.
+    # Lines that fit; the measures, behind three blanks, get their own.
+    letters = int(13 * figure.bbox.width / figure.dpi)
     parts = format_rule(rule, input_names).split("   ")
-    title = "\n".join(textwrap.fill(part, int(13 * size[0])) for part in parts)
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle("\n".join(textwrap.fill(part, letters) for part in parts), fontsize=9)
     if rows == 0:
         return np.empty((0, columns), object)
     figure.supxlabel("examples on which each literal's input is largest, and its value", fontsize=9)
@@ -112,7 +112,7 @@ def plot_rule_card(
     for row, literal, text in zip(axes, rule.literals, texts, strict=True):
         values = inputs[:, literal.input].astype(np.float64)
         for ax, example in zip(row, np.argsort(-values, kind="stable"), strict=False):
-            picture = (pictures[example].astype(np.float32) - low) / ((high - low) or 1)
+            picture = (pictures[example].astype(np.float64) - low) / ((high - low) or 1)
             ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
             ax.set_title(f"{values[example]:.4g}", fontsize=9)
             ax.set_xticks([])

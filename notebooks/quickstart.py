@@ -107,14 +107,11 @@ print(mofn.format_rule(rule, measurements))
 # %%
 example = dataset.test.inputs[0]
 count = 0
-for literal in rule.literals:
+for literal, text in zip(rule.literals, mofn.format_literals(rule, measurements), strict=True):
     value = example[literal.input]
     holds = value < literal.threshold if literal.negated else value >= literal.threshold
     count += holds
-    sign = "<" if literal.negated else ">="
-    verdict = "holds" if holds else "does not hold"
-    name = measurements[literal.input]
-    print(f"{name} = {value:.3f} {sign} {literal.threshold:.3f}  {verdict}")
+    print(f"{text}: it is {value:.4g}, so this {'holds' if holds else 'does not hold'}")
 says_on = count >= rule.m
 print(f"{count} hold, {rule.m} are needed: the rule says {'on' if says_on else 'off'}")
 

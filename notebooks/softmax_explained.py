@@ -102,13 +102,11 @@ axes = plots.plot_rule_card(rule, softmax.inputs, digits.test.inputs)
 for name, example in (("right", right), ("wrong", wrong)):
     print(f"{name}: a {digits.test.labels[example]}, the network says {answer}")
     count = 0
-    for literal in rule.literals:
+    for literal, text in zip(rule.literals, mofn.format_literals(rule), strict=True):
         value = softmax.inputs[example, literal.input]
         holds = value < literal.threshold if literal.negated else value >= literal.threshold
         count += holds
-        sign = "<" if literal.negated else ">="
-        verdict = "holds" if holds else "does not hold"
-        print(f"  x{literal.input} = {value:.3f} {sign} {literal.threshold:.3f}  {verdict}")
+        print(f"  {text}: it is {value:.4g}, so this {'holds' if holds else 'does not hold'}")
     says = "yes" if count >= rule.m else "no"
     print(f"  {count} hold, {rule.m} are needed: the rule of answer {answer} says {says}\n")
 
