@@ -69,7 +69,8 @@ print(report.format_table(rows))
 # %% [markdown]
 # A line of the table holds means over the units of a layer. *Error* is the share of examples on
 # which rule and unit differ. The *baseline error* is that of the better constant rule, "never on"
-# or "always on". *Skill* is 1 for a perfect rule and 0 for one no better than the constant.
+# or "always on". *Skill* is 1 for a perfect rule and 0 for one no better than the constant. *Proven
+# literals*: no other rule of as many of the unit's literals, or fewer, is better.
 #
 # The same as a picture: the shorter the rules (to the left), the more they err. Trust the dashed
 # lines: on examples that the rules have not seen, length gains less.
