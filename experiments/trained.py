@@ -20,9 +20,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "VGG": partial(mofn.CNN, conv_blocks=((16, 16), (32, 32), (64, 64)), padding="SAME"),
     "Autoencoder": mofn.Autoencoder,
     "MLP": mofn.MLP,
+    "SmallMLP": partial(mofn.MLP, hidden=(16, 8)),
 }
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
-_EPOCHS = {"CNN": 4, "VGG": 6, "Autoencoder": 10, "MLP": 10}
+_EPOCHS = {"CNN": 4, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300}
 _FEW_EXAMPLES, _EPOCHS_OF_FEW = 10_000, 20
 
 
@@ -54,8 +55,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "num_epochs",
         None,
-        f"Epochs of training; by default {_EPOCHS}, and {_EPOCHS_OF_FEW} where there are fewer "
-        f"than {_FEW_EXAMPLES} training examples.",
+        f"Epochs of training; by default {_EPOCHS}, and at least {_EPOCHS_OF_FEW} where there are "
+        f"fewer than {_FEW_EXAMPLES} training examples.",
         1,
         flag_values=values,
     )
@@ -91,8 +92,8 @@ def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
     network = NETWORKS[case.network](dataset.num_classes, activation=case.activation)
     num_epochs = options.num_epochs
     if num_epochs is None:
-        few = len(dataset.train.labels) < _FEW_EXAMPLES
-        num_epochs = _EPOCHS_OF_FEW if few else _EPOCHS[case.network]
+        least = _EPOCHS_OF_FEW if len(dataset.train.labels) < _FEW_EXAMPLES else 1
+        num_epochs = max(least, _EPOCHS[case.network])
     folder = Path(options.trained) / f"{case}-{num_epochs}"
     done = folder / "history.json"  # written last
     if done.exists():

@@ -24,6 +24,7 @@ from mofn_jax.rules import (
     Literal,
     Rule,
     evaluate_rules,
+    format_literals,
     format_rule,
     measure_held_out,
     rules_from_json,

@@ -1,12 +1,25 @@
-"""Pictures: extraction landscapes. Each function draws on given Axes and returns them."""
+"""Pictures: extraction landscapes, rule cards, and the errors of every rule of a unit.
 
+Each function draws where it is told to, or on a new figure, and returns the Axes.
+
+Axis letters: E examples, N literals, M needed, n inputs; H, W, C rows, columns and channels of a
+picture.
+"""
+
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
+from mofn_jax import checks
 from mofn_jax.report import LayerRow
+from mofn_jax.rules import Rule, format_literals, format_rule, inputs_of_rules
+from mofn_jax.scoring import complexity
 
 _MARKERS = "osD^vP*Xph<>"
 
@@ -43,3 +56,126 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
     ax.plot([], [], color="black", linestyle="", marker=_MARKERS[0], label="constant rule")
     ax.legend(fontsize="small")
     return ax
+
+
+def plot_rule_card(
+    rule: Rule,
+    inputs,
+    pictures,
+    *,
+    per_literal: int = 6,
+    input_names: Sequence[str] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """A rule, and for each of its literals the pictures that most excite the input it names.
+
+    A row for each literal, with its text and the share of the examples on which it holds; a negated
+    literal holds when its input is *not* excited as by these pictures. Above each picture: the
+    value of the input. All pictures share one scale from black to white.
+
+    Args:
+      rule: the rule.
+      inputs: [E, n] real numbers, what its literals test.
+      pictures: [E, H, W] or [E, H, W, C] real numbers, what to show of each example; C is 1, or 3
+        for colours.
+      per_literal: how many pictures of each literal, at most E.
+      input_names: [n] names of the inputs; see `format_rule`.
+      figure: where to draw; None for a new figure.
+
+    Returns:
+      The Axes, [N, pictures] for N literals; none for a constant rule.
+
+    Raises:
+      ValueError: inputs not finite, or fewer than the rule names; pictures not finite, of another
+        shape or number; per_literal below 1.
+    """
+    inputs = inputs_of_rules([rule], inputs)
+    sizes: list[int | None] = [len(inputs), None, None, None]
+    pictures = checks.matrix("pictures", pictures, sizes[: max(3, min(4, np.ndim(pictures)))])
+    if pictures.ndim == 4 and pictures.shape[3] not in (1, 3):
+        raise ValueError(f"pictures: expected 1 or 3 channels, got {pictures.shape[3]}")
+    columns = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
+    rows = len(rule.literals)
+    if figure is None:
+        size = (3 + 0.9 * columns, 1.2 + 1.1 * rows)
+        figure = plt.figure(figsize=size, layout="constrained")
+    # Lines that fit; the measures, behind three blanks, get their own.
+    letters = int(13 * figure.bbox.width / figure.dpi)
+    parts = format_rule(rule, input_names).split("   ")
+    figure.suptitle("\n".join(textwrap.fill(part, letters) for part in parts), fontsize=9)
+    if rows == 0:
+        return np.empty((0, columns), object)
+    figure.supxlabel("examples on which each literal's input is largest, and its value", fontsize=9)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    low, high = float(pictures.min()), float(pictures.max())
+    texts = format_literals(rule, input_names)
+    for row, literal, text in zip(axes, rule.literals, texts, strict=True):
+        values = inputs[:, literal.input].astype(np.float64)
+        for ax, example in zip(row, np.argsort(-values, kind="stable"), strict=False):
+            picture = (pictures[example].astype(np.float64) - low) / ((high - low) or 1)
+            ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            ax.set_title(f"{values[example]:.4g}", fontsize=9)
+            ax.set_xticks([])
+            ax.set_yticks([])
+        share = ((inputs[:, literal.input] >= literal.threshold) != literal.negated).mean()
+        when = "NOT like these" if literal.negated else "like these"
+        label = f"{text}\nholds when {when},\non {share:.0%} of the examples"
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+    return axes
+
+
+def plot_scores(errors, *, mark_front: bool = False, ax: Axes | None = None) -> Axes:
+    """The errors of every rule over the first literals of one unit, as a heat map.
+
+    A row for each N, literals taken; a column for each M, literals needed; blank where there is no
+    rule. The brightest colour is for errors of at least the better constant rule's. A star marks
+    the rule of least error, the least complex one on a tie.
+
+    Args:
+      errors: [N + 1, N + 2] integers, counts of errors as `score_unit` gives them.
+      mark_front: whether to mark the rules that no other beats in both error and complexity.
+      ax: where to draw; None for a new figure.
+
+    Returns:
+      The Axes.
+
+    Raises:
+      ValueError: errors not integers, negative or of another shape.
+    """
+    errors = checks.matrix("errors", errors, [None, None])
+    if errors.shape[1] != len(errors) + 1:
+        raise ValueError(f"errors: expected shape [N + 1, N + 2], got {list(errors.shape)}")
+    # Each example is an error of one of the constant rules, true and false.
+    num_examples = errors[0, :2].sum()
+    if errors.dtype.kind not in "iu" or errors.min() < 0 or num_examples == 0:
+        raise ValueError("errors: expected counts, integers of at least 0, of at least one example")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6, 5), layout="constrained")
+    is_rule = np.tri(len(errors), len(errors) + 1, k=1, dtype=bool)
+    shares = np.where(is_rule, errors / num_examples, np.nan)
+    image = ax.imshow(shares, cmap="cividis", vmin=0, vmax=shares[0, :2].min() or 1)
+    label = "error (share of examples), up to the better constant rule's"
+    ax.figure.colorbar(image, ax=ax, extend="max", label=label)
+    front = _front_cells(errors, is_rule)
+    if mark_front:
+        taken, m = front.T
+        ax.plot(m, taken, "o", color="white", markeredgecolor="black", label="front")
+    taken, m = front[-1]
+    label = f"least error: M = {m}, N = {taken}, {errors[taken, m] / num_examples:.1%}"
+    ax.plot(m, taken, "*", color="white", markeredgecolor="black", markersize=14, label=label)
+    ax.set_xlabel("M, literals needed")
+    ax.set_ylabel("N, literals taken")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
+    return ax
+
+
+def _front_cells(errors: np.ndarray, is_rule: np.ndarray) -> np.ndarray:
+    """N and M of the rules on the table's front, least complex first: [., 2]."""
+    taken, m = np.nonzero(is_rule)
+    counts = errors[taken, m]
+    order = np.lexsort((m, taken, counts, complexity(m, taken, len(errors))))
+    counts = counts[order]
+    improves = np.append(True, counts[1:] < np.minimum.accumulate(counts)[:-1])
+    return np.stack([taken, m], axis=1)[order[improves]]

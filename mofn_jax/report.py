@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class LayerRow(NamedTuple):
     inputs: int  # n
     units: int  # u
     constant_units: int  # units that are always or never on
+    proven_literals: int  # no rule of as many of the literals, or fewer, is better; 0: not searched
     beta: float
     error: float  # on the examples the rules were found on
     held_out_error: float  # NaN without held-out examples, like the skill from them
@@ -37,6 +38,7 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
             inputs=result.front.num_inputs,
             units=len(result.front.units),
             constant_units=result.constant_units,
+            proven_literals=result.front.proven_literals,
             beta=beta,
             **_means(rules),
         )
@@ -64,15 +66,16 @@ def _means(rules: Sequence[Rule]) -> dict[str, float]:
     }
 
 
-def format_table(rows: Sequence[LayerRow]) -> str:
-    """The rows as aligned text, numbers to the right."""
-    heads = [field.replace("_", " ") for field in LayerRow._fields]
+def format_table(rows: Sequence[Any]) -> str:
+    """The rows, NamedTuples of one kind, as aligned text, numbers to the right."""
+    heads = [field.replace("_", " ") for field in rows[0]._fields]
+    texts = [isinstance(value, str) for value in rows[0]]
     cells = [[value if isinstance(value, str) else _number(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if is_text else cell.rjust(width)
+            for cell, width, is_text in zip(line, widths, texts, strict=True)
         ).rstrip()
         for line in [heads, *cells]
     ]
@@ -85,10 +88,10 @@ def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.4g}"
 
 
-def rows_to_csv(rows: Sequence[LayerRow]) -> str:
-    """The rows as CSV, in full precision, with a header; an empty field for what is not there."""
+def rows_to_csv(rows: Sequence[Any]) -> str:
+    """The rows, NamedTuples of one kind, as CSV in full precision; an empty field for NaN."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LayerRow._fields)
+    writer.writerow(rows[0]._fields)
     writer.writerows(["" if value != value else value for value in row] for row in rows)
     return text.getvalue()

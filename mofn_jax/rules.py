@@ -13,6 +13,8 @@ from mofn_jax import checks
 from mofn_jax.chunking import row_slices
 from mofn_jax.fronts import RuleFront, select
 
+_SLICE_BYTES = 2**26  # of inputs evaluated at a time
+
 
 class Literal(NamedTuple):
     """An input against a threshold: `X >= threshold`, or `X < threshold` if negated."""
@@ -105,19 +107,30 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     Raises:
       ValueError: inputs not finite, or fewer than the rules name.
     """
+    inputs = inputs_of_rules(rules, inputs)
+    says = np.empty((len(inputs), len(rules)), bool)
+    for rows in row_slices(inputs, _SLICE_BYTES):
+        # Columns in one piece: rules may have thousands of literals, and each reads one.
+        columns = np.ascontiguousarray(inputs[rows].T)
+        for rule, column in zip(rules, says[rows].T, strict=True):
+            hold = np.zeros(len(column), np.int32)
+            for literal in rule.literals:
+                hold += (columns[literal.input] >= literal.threshold) != literal.negated
+            column[:] = hold >= rule.m
+    return says
+
+
+def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
+    """The inputs [E, n] on the host.
+
+    Raises:
+      ValueError: inputs not finite, or fewer than the rules name.
+    """
     inputs = checks.matrix("inputs", inputs, [None, None])
     needed = 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
     if inputs.shape[1] < needed:
         raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
-    says = np.empty((len(inputs), len(rules)), bool)
-    for rows in row_slices(inputs):
-        some = inputs[rows]
-        for unit, rule in enumerate(rules):
-            hold = np.zeros(len(some), np.int32)
-            for literal in rule.literals:
-                hold += (some[:, literal.input] >= literal.threshold) != literal.negated
-            says[rows, unit] = hold >= rule.m
-    return says
+    return inputs
 
 
 def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]:
@@ -158,26 +171,12 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
       >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1), input_names=None))
       unit 3 <=> 1 of {x17 >= 0.53, x4 < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
     """
-
-    def name(i: int) -> str:
-        if input_names is not None:
-            return input_names[i]
-        if rule.kernel_shape is None:
-            return f"x{i}"
-        row, column, channel = (int(index) for index in np.unravel_index(i, rule.kernel_shape))
-        rows, columns, _ = rule.kernel_shape
-        return f"c{channel}[{row - (rows - 1) // 2:+d},{column - (columns - 1) // 2:+d}]"
-
-    def literal_text(literal: Literal) -> str:
-        sign = "<" if literal.negated else ">="
-        return f"{name(literal.input)} {sign} {literal.threshold:.4g}"
-
     if rule.m == 0:
         body = "true"
     elif rule.m > len(rule.literals):
         body = "false"
     else:
-        body = f"{rule.m} of {{{', '.join(map(literal_text, rule.literals))}}}"
+        body = f"{rule.m} of {{{', '.join(format_literals(rule, input_names))}}}"
     where = f"{rule.layer} " if rule.layer else ""
     where += f"unit {rule.unit}"
     if rule.unit_threshold is not None:
@@ -189,6 +188,29 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
         measures.append(f"held-out {rule.held_out_error:.1%}")
     measures += [f"baseline {rule.baseline_error:.1%}", f"complexity {rule.complexity:.3f}"]
     return f"{where} <=> {body}   ({', '.join(measures)})"
+
+
+def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> list[str]:
+    """The text of each of the rule's literals, named as `format_rule` names them.
+
+    Example:
+      >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
+      ['x4 < 0.1']
+    """
+
+    def name(i: int) -> str:
+        if input_names is not None:
+            return input_names[i]
+        if rule.kernel_shape is None:
+            return f"x{i}"
+        row, column, channel = (int(index) for index in np.unravel_index(i, rule.kernel_shape))
+        rows, columns, _ = rule.kernel_shape
+        return f"c{channel}[{row - (rows - 1) // 2:+d},{column - (columns - 1) // 2:+d}]"
+
+    return [
+        f"{name(literal.input)} {'<' if literal.negated else '>='} {literal.threshold:.4g}"
+        for literal in rule.literals
+    ]
 
 
 def rules_to_json(rules: Iterable[Rule]) -> str:

@@ -23,14 +23,16 @@ def make_result(held_out=True):
         )
         for beta, size in ((0.5, 1), (0.1, 3))
     }
-    front = mofn.RuleFront(((), ()), np.array([4, 5]), num_examples=10, num_inputs=7)
+    front = mofn.RuleFront(
+        ((), ()), np.array([4, 5]), num_examples=10, num_inputs=7, proven_literals=3
+    )
     return mofn.LayerRules("dense_0", "dense", np.array([0.5, 0.7]), 1, front, rules)
 
 
 def test_rows_are_means_over_units():
     first, second = report.layer_rows(make_result())
     assert (first.beta, second.beta) == (0.1, 0.5)
-    assert first[:5] == ("dense_0", "dense", 7, 2, 1)
+    assert first[:6] == ("dense_0", "dense", 7, 2, 1, 3)
     assert first.error == pytest.approx(0.2)
     assert first.held_out_error == pytest.approx(0.1)
     assert first.baseline_error == pytest.approx(0.125)
@@ -52,7 +54,21 @@ def test_table_shows_every_row_under_its_heads():
     assert head.split("  ")[0] == "layer"
     assert "held out error" in head
     assert [line.split() for line in lines] == [
-        ["dense_0", "dense", "7", "2", "1", beta, "0.2", "-", "0.45", "0.575", "0.15", literals]
+        [
+            "dense_0",
+            "dense",
+            "7",
+            "2",
+            "1",
+            "3",
+            beta,
+            "0.2",
+            "-",
+            "0.45",
+            "0.575",
+            "0.15",
+            literals,
+        ]
         for beta, literals in (("0.1", "1.5"), ("0.5", "0.5"))
     ]
 

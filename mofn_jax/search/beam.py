@@ -35,7 +35,6 @@ from mofn_jax.search.weight_order import weight_order
 
 _MOST_ROUNDS = 8  # of swaps, at each visit of a cell
 _LEAST_INPUTS = 32  # all the literals of an exact search's rules are in the pool
-_MANY_INPUTS = 128  # for which the default of `beam_literals` is smaller
 
 
 class Unit(NamedTuple):
@@ -61,7 +60,7 @@ def beam(
     targets: np.ndarray,
     *,
     beam_width: int = 4,
-    beam_literals: int | None = None,
+    beam_literals: int = 10,
     beam_inputs: int = 256,
     exact_literals: int | None = None,
     signs: str = "weights",
@@ -77,8 +76,7 @@ def beam(
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
       beam_width: B, how many sets are kept for each N and M.
-      beam_literals: K, the largest N of the beam search; larger rules come from weight order. None
-        for 20 where there are up to 128 inputs, else 10.
+      beam_literals: K, the largest N of the beam search; larger rules come from weight order.
       beam_inputs: L, at least 32: how many literals of each unit the beam search chooses from.
         They are those of the exact search's rules, then half of L in order, then those of largest
         information gain.
@@ -97,8 +95,6 @@ def beam(
         signs.
     """
     num_inputs = inputs.shape[1]
-    if beam_literals is None:
-        beam_literals = 20 if num_inputs <= _MANY_INPUTS else 10
     checks.at_least("beam_width", beam_width, 1)
     checks.at_least("beam_literals", beam_literals, 1)
     checks.at_least("beam_inputs", beam_inputs, _LEAST_INPUTS)

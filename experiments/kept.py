@@ -1,0 +1,106 @@
+"""Experiments of many runs: what is done is kept and not done again, and means over seeds."""
+
+import json
+import math
+from collections import defaultdict, namedtuple
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from absl import flags
+
+from mofn_jax import outputs
+
+
+def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence[str]) -> None:
+    """Starts or takes up the experiment in a folder, and writes its config.json.
+
+    Args:
+      folder: where results are kept.
+      options: the script's flags.
+      may_differ: flags that say which runs to do, but change no run's results; the workdir's own
+        name is always one.
+
+    Raises:
+      flags.Error: the folder holds results of other flags.
+    """
+    config = options.flag_values_dict()
+    path = folder / "config.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        changed = [
+            name
+            for name, value in config.items()
+            if name not in (*may_differ, "workdir") and before.get(name) != value
+        ]
+        if changed:
+            raise flags.Error(
+                f"{folder} holds results of other flags ({', '.join(changed)}); "
+                "choose another --workdir"
+            )
+    outputs.write_config(folder, config)
+
+
+def kept_rows(path: Path, row: type, make: Callable[[], Iterable[Any]]) -> list[Any]:
+    """The rows, NamedTuples of one kind, from the file they are kept in, or made and kept."""
+    if not path.exists():
+        rows = [one._asdict() for one in make()]
+        outputs.write_text(path, json.dumps(rows, indent=1))
+    return [row(**fields) for fields in json.loads(path.read_text())]
+
+
+def over_seeds(rows: Sequence[Any], keys: Sequence[str], values: Sequence[str]) -> list[Any]:
+    """Of rows that agree in the keys, means over each seed's, then over seeds.
+
+    Args:
+      rows: NamedTuples of one kind, with a field `seed`.
+      keys: the fields that tell rows apart.
+      values: the fields to average; NaN is left out.
+
+    Returns:
+      NamedTuples of the keys, the number of seeds, and of each value its mean and, as `value_sd`,
+      the standard deviation over seeds, NaN where there is one.
+    """
+    groups: dict[tuple, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        groups[tuple(getattr(row, key) for key in keys)][row.seed].append(row)
+    names = [*keys, "seeds", *(name + end for name in values for end in ("", "_sd"))]
+    mean_row = cast(Any, namedtuple)("mean_row", names)
+
+    def mean_and_deviation(by_seed: Iterable[list[Any]], name: str) -> tuple[float, float]:
+        known = [[v for row in some if (v := getattr(row, name)) == v] for some in by_seed]
+        means = [np.mean(some) for some in known if some]
+        return (
+            float(np.mean(means)) if means else math.nan,
+            float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
+        )
+
+    return [
+        mean_row(
+            *key,
+            len(group),
+            *(v for name in values for v in mean_and_deviation(group.values(), name)),
+        )
+        for key, group in groups.items()
+    ]
+
+
+def pivot(means: Sequence[Any], index: Sequence[str], column: str, value: str) -> str:
+    """A Markdown table of one value, in percent with its deviation, of what `over_seeds` returns.
+
+    Args:
+      means: rows with these fields.
+      index: the fields that begin a line.
+      column: the field whose values head the other columns.
+      value: the field to show, a share.
+    """
+    columns = list(dict.fromkeys(getattr(row, column) for row in means))
+    lines: dict[tuple, dict[Any, str]] = defaultdict(dict)
+    for row in means:
+        mean, deviation = getattr(row, value), getattr(row, f"{value}_sd")
+        cell = f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if deviation == deviation else "")
+        lines[tuple(getattr(row, name) for name in index)][getattr(row, column)] = cell
+    table = [[*index, *columns], ["---"] * len(index) + ["---:"] * len(columns)]
+    table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in table)

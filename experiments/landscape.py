@@ -1,0 +1,197 @@
+"""The paper's experiment: which layers of which networks do M-of-N rules explain?
+
+    python -m experiments.landscape --dataset=fashion_mnist --seeds=0,1,2
+
+Trains each network, or takes it up where it was trained before; extracts the rules of every layer
+by the paper's search and by ours, on training examples; measures them on all test examples. The
+working directory receives the rules of every layer, landscape.csv (a row for each network, layer,
+search and beta), landscape.md (means over seeds at some betas) and, of each network, the extraction
+landscapes. What is done is not done again: a run that was stopped goes on where it was.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+from absl import flags
+from tqdm import tqdm
+
+import mofn_jax as mofn
+from experiments import command_line, kept, trained
+from mofn_jax import outputs, plots, report
+
+
+class LandscapeRow(NamedTuple):
+    """Means over the units of a layer, at one beta, as in `report.LayerRow`."""
+
+    dataset: str
+    network: str
+    activation: str
+    seed: int
+    test_accuracy: float  # of the network
+    search: str
+    layer: str
+    kind: str
+    inputs: int
+    units: int
+    constant_units: int
+    proven_literals: int
+    beta: float
+    error: float
+    held_out_error: float
+    baseline_error: float
+    skill: float
+    complexity: float
+    literals: float
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    def define_list(name: str, default: Sequence[str], about: str) -> None:
+        flags.DEFINE_list(name, list(default), about, flag_values=values)
+
+    flags.DEFINE_string(
+        "dataset", "fashion_mnist", "A name load_dataset knows.", flag_values=values
+    )
+    define_list("networks", ["CNN", "VGG", "Autoencoder", "MLP"], "What to train.")
+    define_list("activations", ["relu", "tanh"], "Their nonlinearities.")
+    define_list("seeds", ["0"], "Of the data's split and of training.")
+    define_list("searches", ["weight_order", "best"], "How to search.")
+    define_list("betas", [f"{beta:g}" for beta in mofn.DEFAULT_BETAS], "Prices of complexity.")
+    define_list("shown_betas", ["0.01", "1"], "Those of the printed table.")
+    flags.DEFINE_list(
+        "layers",
+        None,
+        "The layers to do, beside those done before; by default all.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
+    )
+    flags.DEFINE_string("workdir", "runs/landscape", "Where to write.", flag_values=values)
+    trained.define_flags(values)
+
+
+def main(argv: Sequence[str]) -> None:
+    options = command_line.parse(define_flags, argv, __doc__)
+    betas = command_line.numbers("betas", options.betas)
+    shown = command_line.numbers("shown_betas", options.shown_betas)
+    seeds = [int(seed) for seed in command_line.numbers("seeds", options.seeds)]
+    workdir = Path(options.workdir)
+    which = ["networks", "activations", "seeds", "searches", "layers"]
+    kept.open_folder(workdir, options, may_differ=[*which, "shown_betas", "data_dir", "trained"])
+    rows: list[LandscapeRow] = []
+    cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
+    for case in tqdm(cases, unit="network"):
+        rows += case_rows(case, options, betas, workdir / "cases" / str(case))
+        write_landscape(workdir, rows, [beta for beta in shown if beta in betas])
+    print((workdir / "landscape.md").read_text())
+    print(f"tables, rules and pictures are in {workdir}")
+
+
+def case_rows(
+    case: trained.Case, options: flags.FlagValues, betas: Sequence[float], folder: Path
+) -> Iterator[LandscapeRow]:
+    """The rows of every layer of a network, with each search."""
+    network, params, dataset, accuracy, _ = trained.train_or_restore(case, options)
+    examples = dataset.train.inputs[: options.num_examples]
+    for name in mofn.layer_names(network, params, examples):
+        paths = {search: folder / f"{name}-{search}.json" for search in options.searches}
+        sides: list[mofn.Layer] = []
+        if not all(path.exists() for path in paths.values()):
+            if options.layers is not None and name not in options.layers:
+                continue
+            for inputs in (examples, dataset.test.inputs):
+                sides.extend(mofn.capture_layers(network, params, inputs, layers=[name]))
+        for search, path in paths.items():
+            explain = partial(explain_rows, case, accuracy, sides, search, betas, path)
+            yield from kept.kept_rows(path, LandscapeRow, explain)
+
+
+def explain_rows(
+    case: trained.Case,
+    accuracy: float,
+    sides: Sequence[mofn.Layer],
+    search: str,
+    betas: Sequence[float],
+    path: Path,
+) -> Iterator[LandscapeRow]:
+    """The rows of a layer, captured on examples and on held-out ones; writes its rules."""
+    layer, held_out = sides
+    with tqdm(total=layer.weights.shape[-1], unit="unit", leave=False) as bar:
+        bar.set_description(f"{case} {layer.name} {search}")
+        result = mofn.explain_layer(
+            layer, held_out=held_out, betas=betas, search=search, progress=bar.update
+        )
+    rules = [rule for group in result.rules.values() for rule in group]
+    outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
+    for row in report.layer_rows(result):
+        yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **row._asdict())
+
+
+def write_landscape(workdir: Path, rows: Sequence[LandscapeRow], shown: Sequence[float]) -> None:
+    """Writes landscape.csv, landscape.md and a picture of each network."""
+    outputs.write_text(workdir / "landscape.csv", report.rows_to_csv(rows))
+    keys = ["network", "activation", "layer", "kind", "inputs", "units", "search", "beta"]
+    measures = ["error", "held_out_error", "baseline_error", "skill", "complexity", "literals"]
+    means = kept.over_seeds(rows, keys, ["test_accuracy", *measures])
+    outputs.write_text(workdir / "landscape.md", table([r for r in means if r.beta in shown]))
+    for network in dict.fromkeys(row.network for row in rows):
+        some = [row for row in means if row.network == network]
+        outputs.write_whole(workdir / f"{network}.png", partial(draw_network, some))
+
+
+def table(means: Sequence[Any]) -> str:
+    """Means over seeds as a Markdown table, with the deviation of the held-out error."""
+    heads = ["network", "activation", "accuracy", "seeds", "layer", "inputs", "units", "search"]
+    heads += ["beta", "error", "held-out error", "baseline", "skill", "complexity", "literals"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in means:
+        deviation = "" if row.seeds == 1 else f" ± {row.held_out_error_sd:.4f}"
+        lines.append(
+            [
+                row.network,
+                row.activation,
+                f"{row.test_accuracy:.2%}",
+                str(row.seeds),
+                row.layer,
+                str(row.inputs),
+                str(row.units),
+                row.search,
+                f"{row.beta:g}",
+                f"{row.error:.4f}",
+                f"{row.held_out_error:.4f}{deviation}",
+                f"{row.baseline_error:.4f}",
+                f"{row.skill:.3f}",
+                f"{row.complexity:.4f}",
+                f"{row.literals:.1f}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def draw_network(means: Sequence[Any], path: Path) -> None:
+    """A network's landscapes: a column for each activation, a row for each search."""
+    searches = list(dict.fromkeys(row.search for row in means))
+    activations = list(dict.fromkeys(row.activation for row in means))
+    figure, axes = plt.subplots(
+        len(searches),
+        len(activations),
+        figsize=(5.5 * len(activations), 4 * len(searches)),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for row_axes, search in zip(axes, searches, strict=True):
+        for ax, activation in zip(row_axes, activations, strict=True):
+            some = [row for row in means if (row.search, row.activation) == (search, activation)]
+            plots.plot_landscape(some, ax=ax)
+            ax.set_title(f"{means[0].network}, {activation}: {search.replace('_', ' ')}")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

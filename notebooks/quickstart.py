@@ -1,0 +1,153 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Quickstart
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/quickstart.ipynb)
+#
+# You train a small network, get the rules it works by, check one of them by hand on one example,
+# and see how true it is. It takes about half a minute on two CPU cores.
+
+# %%
+try:
+    import mofn_jax as mofn
+except ImportError:  # on Colab
+    # %pip install -q "mofn_jax @ git+https://github.com/mofn-jax/mofn_jax"
+    import mofn_jax as mofn
+
+import jax
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+
+from mofn_jax import plots, report
+
+# %% [markdown]
+# ## Train
+#
+# The data are 569 tumours, each with 30 measurements and a class: 0 is malignant, 1 benign. The
+# measurements are standardised: 0 is the mean of the training examples, 1 a standard deviation
+# above it.
+
+# %%
+dataset = mofn.load_dataset("breast_cancer")
+measurements = list(load_breast_cancer().feature_names)
+
+network = mofn.MLP(num_classes=2, hidden=(16,), activation="relu")
+trained = mofn.train(jax.random.key(0), network, dataset, num_epochs=30)
+print(f"right on {trained.history['test_accuracy'][-1]:.1%} of the test examples")
+
+# %% [markdown]
+# ## Extract
+#
+# One call explains every unit of every layer. Rules are found on the training examples and measured
+# on the held-out ones. `betas` are prices of complexity: at 0 only the error counts, and the higher
+# the price, the shorter the rules.
+
+# %%
+hidden, softmax = mofn.extract_network(
+    network,
+    trained.params,
+    dataset.train.inputs,
+    held_out=dataset.test.inputs,
+    betas=(0.0, 0.1, 0.3, 1.0),
+)
+rows = [*report.layer_rows(hidden), *report.layer_rows(softmax)]
+print(report.format_table(rows))
+
+# %% [markdown]
+# A line of the table holds means over the units of a layer. *Error* is the share of examples on
+# which rule and unit differ. The *baseline error* is that of the better constant rule, "never on"
+# or "always on". *Skill* is 1 for a perfect rule and 0 for one no better than the constant. *Proven
+# literals*: no other rule of as many of the unit's literals, or fewer, is better.
+#
+# The same as a picture: the shorter the rules (to the left), the more they err. Trust the dashed
+# lines: on examples that the rules have not seen, length gains less.
+
+# %%
+ax = plots.plot_landscape(rows)
+
+# %% [markdown]
+# ## Read a rule
+#
+# When does the network say "malignant"? That is unit 0 of the softmax layer.
+
+# %%
+malignant = softmax.rules[0.3][0]
+print(malignant)
+
+# %% [markdown]
+# Read `2 of {A, B, C}` as "at least two of A, B and C hold". The literals are about the hidden
+# layer: `x8` is the activation of hidden unit 8. And what does the first hidden unit that the rule
+# names stand for? It has a rule of its own, about the measurements.
+
+# %%
+unit = malignant.literals[0].input
+rule = hidden.rules[0.3][unit]
+print(mofn.format_rule(rule, measurements))
+
+# %% [markdown]
+# The left side says when we call the unit "on": its activation reaches the threshold that tells
+# most about the class the network predicts.
+#
+# ## Check it by hand
+#
+# Take one example that the rule has never seen, and go through the rule literal by literal.
+
+# %%
+example = dataset.test.inputs[0]
+count = 0
+for literal, text in zip(rule.literals, mofn.format_literals(rule, measurements), strict=True):
+    value = example[literal.input]
+    holds = value < literal.threshold if literal.negated else value >= literal.threshold
+    count += holds
+    print(f"{text}: it is {value:.4g}, so this {'holds' if holds else 'does not hold'}")
+says_on = count >= rule.m
+print(f"{count} hold, {rule.m} are needed: the rule says {'on' if says_on else 'off'}")
+
+# %% [markdown]
+# And the unit itself? `capture_layers` shows what enters and leaves each layer.
+
+# %%
+layer, _ = mofn.capture_layers(network, trained.params, dataset.test.inputs)
+activation = layer.activations[0, unit]
+is_on = activation >= rule.unit_threshold
+print(f"activation {activation:.3f}, threshold {rule.unit_threshold:.3f}:")
+print(f"the unit is {'on' if is_on else 'off'}")
+
+# %% [markdown]
+# ## How true is it?
+#
+# The same on all held-out examples: how often do rule and unit differ, and how often would the
+# better constant rule be wrong?
+
+# %%
+rule_says = mofn.evaluate_rules([rule], layer.inputs)[:, 0]
+unit_is_on = layer.activations[:, unit] >= rule.unit_threshold
+error = np.mean(rule_says != unit_is_on)
+constant_error = min(np.mean(unit_is_on), np.mean(~unit_is_on))
+
+print(f"error of the rule           {error:6.1%}")
+print(f"error of the constant rule  {constant_error:6.1%}")
+print(f"skill                       {1 - error / constant_error:6.2f}")
+
+# %% [markdown]
+# The rule knows the three: `rule.held_out_error`, `rule.held_out_baseline_error` and
+# `rule.held_out_skill`. Some units have short and true rules, some have not; by these you can tell.
+#
+# ## Where next
+#
+# * `scoring_explained.ipynb`: how every candidate rule is scored, and what beta does.
+# * `softmax_explained.ipynb`: pictures of what a rule's literals stand for.
+# * `your_own_network.ipynb`: the same for your own Flax network, or arrays of any framework.

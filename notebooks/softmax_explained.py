@@ -1,0 +1,132 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A softmax layer explained
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/softmax_explained.ipynb)
+#
+# Rules for the ten answers of a network that reads digits, pictures of what their literals stand
+# for, and a rule at work: where the network is right, and where it is wrong.
+
+# %%
+try:
+    import mofn_jax as mofn
+except ImportError:  # on Colab
+    # %pip install -q "mofn_jax @ git+https://github.com/mofn-jax/mofn_jax"
+    import mofn_jax as mofn
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mofn_jax import plots
+
+# %% [markdown]
+# ## The network and its rules
+#
+# A small convolutional network. Its softmax layer reads 32 hidden units, `x0` to `x31`, whose
+# activations lie between -1 and 1 (tanh).
+
+# %%
+digits = mofn.load_dataset("digits")
+network = mofn.CNN(num_classes=10, conv_blocks=((16,),), dense=(32,), activation="tanh")
+trained = mofn.train(jax.random.key(0), network, digits, num_epochs=20, learning_rate=5e-3)
+print(f"right on {trained.history['test_accuracy'][-1]:.1%} of the test images")
+
+# %% [markdown]
+# Unit 0 says "0", unit 1 says "1", and so on. A rule is found on the training images and measured
+# on the test images (*held-out*). The *baseline* is the error of the better constant rule.
+
+# %%
+(found,) = mofn.extract_network(
+    network,
+    trained.params,
+    digits.train.inputs,
+    held_out=digits.test.inputs,
+    layers=["softmax"],
+    betas=[0.1],
+)
+rules = found.rules[0.1]
+for rule in rules:
+    print(rule)
+
+# %% [markdown]
+# ## Right and wrong
+#
+# From here on only test images. Let us take one that the network gets wrong, and one of those that
+# it gets right with the same answer.
+
+# %%
+(softmax,) = mofn.capture_layers(network, trained.params, digits.test.inputs, layers=["softmax"])
+is_right = softmax.predictions == digits.test.labels
+wrong = np.flatnonzero(~is_right)[0]
+answer = softmax.predictions[wrong]
+right = np.flatnonzero(is_right & (softmax.predictions == answer))[0]
+
+_, axes = plt.subplots(1, 2, figsize=(5, 2.8), layout="constrained")
+for ax, example in zip(axes, (right, wrong), strict=True):
+    ax.imshow(digits.test.inputs[example, ..., 0], cmap="gray")
+    ax.set_title(f"a {digits.test.labels[example]}, network says {answer}", fontsize=10)
+    ax.axis("off")
+
+# %% [markdown]
+# ## What do the literals stand for?
+#
+# The rule of this answer is about hidden units, and a number such as `x7` says little. So each row
+# below shows the test images that most excite one of the units. A literal with `>=` holds when the
+# unit is excited, as by these images. A literal with `<` holds when it is *not*.
+
+# %%
+rule = rules[answer]
+axes = plots.plot_rule_card(rule, softmax.inputs, digits.test.inputs)
+
+# %% [markdown]
+# ## The rule at work
+#
+# First on the image that the network gets right, then on the one that it gets wrong. A rule
+# explains the network, not the digits: a true rule follows the network into its mistakes.
+
+# %%
+for name, example in (("right", right), ("wrong", wrong)):
+    print(f"{name}: a {digits.test.labels[example]}, the network says {answer}")
+    count = 0
+    for literal, text in zip(rule.literals, mofn.format_literals(rule), strict=True):
+        value = softmax.inputs[example, literal.input]
+        holds = value < literal.threshold if literal.negated else value >= literal.threshold
+        count += holds
+        print(f"  {text}: it is {value:.4g}, so this {'holds' if holds else 'does not hold'}")
+    says = "yes" if count >= rule.m else "no"
+    print(f"  {count} hold, {rule.m} are needed: the rule of answer {answer} says {says}\n")
+
+# %% [markdown]
+# What do all ten rules say of the two images? Each rule is on its own, so none, one or several may
+# say yes.
+
+# %%
+says = mofn.evaluate_rules(rules, softmax.inputs)
+for name, example in (("right", right), ("wrong", wrong)):
+    print(f"{name}: rules that say yes: {np.flatnonzero(says[example]).tolist()}")
+
+# %% [markdown]
+# And over all test images: how often does the rule of the answer that the network gives say yes?
+
+# %%
+agrees = says[np.arange(len(says)), softmax.predictions]
+print(f"where the network is right: {agrees[is_right].mean():.1%} of {is_right.sum()} images")
+print(f"where the network is wrong: {agrees[~is_right].mean():.1%} of {(~is_right).sum()} images")
+
+# %% [markdown]
+# The rules follow the network far better where it is right: a short rule keeps what is typical of
+# an answer, and mistakes are made on images that are not typical. A lower beta gives longer rules.
