@@ -86,7 +86,7 @@ def extract_layer(
         between processes.
 
     Example:
-      >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
+      >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
       >>> targets = inputs.sum(1, keepdims=True) >= 2
       >>> front = extract_layer(np.ones((3, 1)), inputs, targets)
       >>> print(select_rules(front, beta=0.1)[0])
