@@ -11,7 +11,9 @@ benchmark.json and benchmark.txt.
     S  128 inputs, 10 units, 10,000 examples: the softmax layer of a CNN
     M  9,216 inputs, 128 units, 10,000 examples: the dense layer after the convolutions
     L  4,096 inputs, 1,000 units, 50,000 examples, at most 128 literals: the softmax layer of VGG16
-       on the validation set of ImageNet
+       on the validation set of ImageNet; the whole extraction once, thresholds and scoring alone
+       of its first 100 units
+    B  1,024 inputs, 32 units, 10,000 examples, at most 128 literals; B2n, B2u, B2E: twice as many
 """
 
 import json
@@ -44,23 +46,28 @@ class Size(NamedTuple):
     max_literals: int | None
     softmax: bool
     runs: int  # warm ones
+    stage_units: int | None = None  # thresholds and scoring are timed alone on so many; None: all
 
 
 SIZES = {
     "S": Size(128, 10, 10_000, None, True, 9),
-    "M": Size(9_216, 128, 10_000, None, False, 2),
-    "L": Size(4_096, 1_000, 50_000, 128, True, 1),
+    "M": Size(9_216, 128, 10_000, None, False, 1),
+    "L": Size(4_096, 1_000, 50_000, 128, True, 1, 100),
+    "B": Size(1_024, 32, 10_000, 128, False, 5),
+    "B2n": Size(2_048, 32, 10_000, 128, False, 5),
+    "B2u": Size(1_024, 64, 10_000, 128, False, 5),
+    "B2E": Size(1_024, 32, 20_000, 128, False, 5),
 }
 SMALL_SIZES = {
     "S": Size(16, 4, 300, None, True, 2),
     "M": Size(64, 3, 300, None, False, 2),
-    "L": Size(32, 10, 500, 8, True, 2),
+    "L": Size(32, 10, 500, 8, True, 2, 4),
 }
 _SAMPLE_INPUTS, _SAMPLE_UNITS, _SAMPLE_STUMPS = 32, 10, 10
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_list("sizes", list(SIZES), "Which sizes to run.", flag_values=values)
+    flags.DEFINE_list("sizes", ["S", "M", "L"], "Which sizes to run.", flag_values=values)
     flags.DEFINE_list(
         "activations", ["relu", "tanh"], "What the inputs went through.", flag_values=values
     )
@@ -73,7 +80,7 @@ def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     for size in options.sizes:
         checks.known("sizes", size, SIZES)
-    sizes = SMALL_SIZES if options.small else SIZES
+    sizes = SIZES | SMALL_SIZES if options.small else SIZES
     workdir = Path(options.workdir)
     rows: list[dict[str, Any]] = []
     cases = [(size, activation) for size in options.sizes for activation in options.activations]
@@ -119,33 +126,39 @@ def make_layer(size: Size, activation: str, seed: int):
 def measure(size: Size, activation: str, seed: int) -> list[dict[str, Any]]:
     """The rows of one layer: thresholds, scoring, extraction."""
     weights, inputs, targets = make_layer(size, activation, seed)
-    cells = size.inputs * size.units * size.examples
+    units = min(size.units, size.stage_units or size.units)
+    cells = size.inputs * size.examples
+    some_weights, some_targets = weights[:, :units], targets[:, :units]
 
-    found, thresholds = timed(lambda: mofn.best_thresholds(inputs, targets), size.runs, cells)
-    thresholds |= check_thresholds(found, inputs, targets, seed)
+    found, thresholds = timed(
+        lambda: mofn.best_thresholds(inputs, some_targets), size.runs, cells * units
+    )
+    thresholds |= check_thresholds(found, inputs, some_targets, seed)
 
     literals = [
         mofn.ordered_literals(unit_weights, values, size.max_literals)
-        for unit_weights, values in zip(weights.T, found.values.T, strict=True)
+        for unit_weights, values in zip(some_weights.T, found.values.T, strict=True)
     ]
     order = mofn.prefix_order(size.max_literals or size.inputs)
     least_ranks, scoring = timed(
-        lambda: list(mofn.score_layer(literals, inputs, targets, order)), size.runs, cells
+        lambda: list(mofn.score_layer(literals, inputs, some_targets, order)),
+        size.runs,
+        cells * units,
     )
-    scoring["ms_per_unit"] = scoring["warm_s"] / size.units * 1e3
+    scoring["ms_per_unit"] = scoring["warm_s"] / units * 1e3
 
     front, extraction = timed(
         lambda: mofn.extract_layer(
             weights, inputs, targets, search="weight_order", max_literals=size.max_literals
         ),
-        size.runs,
-        cells,
+        size.runs if size.stage_units is None else 0,
+        cells * size.units,
     )
     assert len(front.units) == size.units
     extraction["process_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     memory = jax.devices()[0].memory_stats()  # None on a CPU
     extraction["device_peak_mb"] = memory and memory["peak_bytes_in_use"] / 2**20
-    scoring |= check_scores(least_ranks, literals, inputs, targets, order)
+    scoring |= check_scores(least_ranks, literals, inputs, some_targets, order)
     return [
         {"stage": "thresholds", **thresholds},
         {"stage": "scoring", **scoring},
@@ -154,11 +167,11 @@ def measure(size: Size, activation: str, seed: int) -> list[dict[str, Any]]:
 
 
 def timed(job: Callable[[], Any], runs: int, cells: int) -> tuple[Any, dict[str, Any]]:
-    """What a job returns, the time of its first call, and of warm ones the median."""
+    """What a job returns, the time of its first call, and of warm ones, if any, the median."""
     start = time.perf_counter()
     result = job()
     first = time.perf_counter() - start
-    warm = []
+    warm = [] if runs else [first]
     for _ in range(runs):
         start = time.perf_counter()
         result = job()

@@ -9,13 +9,13 @@ from experiments import benchmark
 
 def test_small_sizes(tmp_path, capsys):
     benchmark.main(
-        ["benchmark", "--small", "--sizes=S,M", "--activations=relu", f"--workdir={tmp_path}"]
+        ["benchmark", "--small", "--sizes=S,M,L", "--activations=relu", f"--workdir={tmp_path}"]
     )
     report = json.loads((tmp_path / "benchmark.json").read_text())
     assert report["machine"]["device"]
     assert [(row["size"], row["activation"], row["stage"]) for row in report["rows"]] == [
         (size, "relu", stage)
-        for size in ("S", "M")
+        for size in ("S", "M", "L")
         for stage in ("thresholds", "scoring", "extraction")
     ]
     for row in report["rows"]:
