@@ -189,6 +189,9 @@ def draw_network(means: Sequence[Any], path: Path) -> None:
             some = [row for row in means if (row.search, row.activation) == (search, activation)]
             plots.plot_landscape(some, ax=ax)
             ax.set_title(f"{means[0].network}, {activation}: {search.replace('_', ' ')}")
+    # Each panel set the scale that all share by its own points.
+    axes[0, 0].autoscale(axis="y")
+    axes[0, 0].set_ylim(bottom=0)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
