@@ -143,32 +143,31 @@ def write_landscape(workdir: Path, rows: Sequence[LandscapeRow], shown: Sequence
 
 
 def table(means: Sequence[Any]) -> str:
-    """Means over seeds as a Markdown table, with the deviation of the held-out error."""
-    heads = ["network", "activation", "accuracy", "seeds", "layer", "inputs", "units", "search"]
-    heads += ["beta", "error", "held-out error", "baseline", "skill", "complexity", "literals"]
-    lines = [heads, ["---"] * len(heads)]
+    """Means over seeds as a Markdown table: a line for each layer, a column a search and beta."""
+    columns = list(dict.fromkeys((row.search, row.beta) for row in means))
+    lines: dict[tuple, dict[tuple, str]] = {}
     for row in means:
-        deviation = "" if row.seeds == 1 else f" ± {row.held_out_error_sd:.4f}"
-        lines.append(
-            [
-                row.network,
-                row.activation,
-                f"{row.test_accuracy:.2%}",
-                str(row.seeds),
-                row.layer,
-                str(row.inputs),
-                str(row.units),
-                row.search,
-                f"{row.beta:g}",
-                f"{row.error:.4f}",
-                f"{row.held_out_error:.4f}{deviation}",
-                f"{row.baseline_error:.4f}",
-                f"{row.skill:.3f}",
-                f"{row.complexity:.4f}",
-                f"{row.literals:.1f}",
-            ]
+        key = (
+            f"{row.network} {row.activation} ({row.test_accuracy:.1%})",
+            f"{row.layer} ({row.inputs} → {row.units})",
+            str(row.seeds),
+            f"{row.baseline_error:.1%}",
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        lines.setdefault(key, {})[row.search, row.beta] = (
+            f"**{row.held_out_error:.1%}** · {row.skill:.2f} · {row.literals:.1f} · "
+            f"{row.complexity:.3f}"
+        )
+    heads = [f"{search}, beta {beta:g}" for search, beta in columns]
+    table = [
+        ["network (test accuracy)", "layer (inputs → units)", "seeds", "constant rule", *heads]
+    ]
+    table += [["---"] * len(table[0])]
+    table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
+    return (
+        "Each cell: mean **held-out error** · skill · literals · complexity.\n\n"
+        + "\n".join(f"| {' | '.join(line)} |" for line in table)
+        + "\n"
+    )
 
 
 def draw_network(means: Sequence[Any], path: Path) -> None:

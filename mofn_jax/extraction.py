@@ -6,7 +6,7 @@ candidate rules, keep the fronts, choose by beta, measure on held-out examples.
 Axis letters: E examples, n inputs, u units, k classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -147,6 +147,7 @@ def extract_network(
     held_out=None,
     betas: Sequence[float] = DEFAULT_BETAS,
     layers: Sequence[str] | None = None,
+    call_kwargs: Mapping[str, Any] | None = None,
     on_start: Callable[[str, int], None] | None = None,
     on_layer: Callable[[LayerRules], None] | None = None,
     **options: Any,
@@ -160,6 +161,7 @@ def extract_network(
       held_out: inputs on which the rules' errors are measured as well.
       betas: prices of complexity; one rule for each unit and beta.
       layers: names of the layers to explain; None for all.
+      call_kwargs: keyword arguments of the network's call, such as {"train": False}.
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
       **options: of `extract_layer`, such as search, max_literals, memory_budget, progress and
@@ -171,15 +173,20 @@ def extract_network(
     Raises:
       ValueError: as `capture_layers`, `explain_layer` and `extract_layer`.
     """
+    if layers is None:
+        layers = layer_names(network, params, examples, call_kwargs=call_kwargs)
+
+    def capture(inputs, name: str) -> Layer:
+        (layer,) = capture_layers(network, params, inputs, layers=[name], call_kwargs=call_kwargs)
+        return layer
+
     results = []
-    for name in layer_names(network, params, examples) if layers is None else layers:
+    for name in layers:
         # One layer at a time: all the activations of a deep network may not fit.
-        (layer,) = capture_layers(network, params, examples, layers=[name])
+        layer = capture(examples, name)
         if on_start is not None:
             on_start(name, layer.weights.shape[-1])
-        other = None
-        if held_out is not None:
-            (other,) = capture_layers(network, params, held_out, layers=[name])
+        other = None if held_out is None else capture(held_out, name)
         results.append(explain_layer(layer, held_out=other, betas=betas, **options))
         if on_layer is not None:
             on_layer(results[-1])

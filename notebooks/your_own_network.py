@@ -90,8 +90,7 @@ print(f"right on {np.mean(logits.argmax(-1) == digits.test.labels):.1%} of the t
 # %% [markdown]
 # `capture_layers` watches the network at work: what enters and leaves each layer, under the names
 # of the parameter tree. The layer that gives the logits is of kind "softmax". (If your module needs
-# arguments when it is used, hand them over, such as `call_kwargs={"train": False}`, and explain
-# each captured layer by `mofn.explain_layer`.)
+# arguments when it is used, hand them over here and below, such as `call_kwargs={"train": False}`.)
 
 # %%
 for layer in mofn.capture_layers(network, params, images):

@@ -45,7 +45,9 @@ def test_every_layer_of_every_network(tmp_path, capsys):
         assert {(rule.layer, rule.beta) for rule in rules} == {("softmax", 0), ("softmax", 0.1)}
     table = (tmp_path / "run/landscape.md").read_text()
     assert table in capsys.readouterr().out
-    assert len(table.splitlines()) == 2 + 2 * 3 * 2  # one beta, means over seeds
+    assert len(table.splitlines()) == 2 + 2 + 2 * 3  # a line for each activation and layer
+    row = best["wine", "SmallMLP", "tanh", "0", "softmax", "0.1"]
+    assert f"({row['inputs']} → 3)" in table
     assert (tmp_path / "run/SmallMLP.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -129,6 +129,8 @@ def test_a_network_that_is_not_ours():
     assert captured["body/first"].weights.shape == (3, 3, 1, 4)
     (alone,) = mofn.capture_layers(network, {"params": params}, IMAGES, layers=["middle"], **call)
     np.testing.assert_array_equal(alone.activations, captured["middle"].activations)
+    results = mofn.extract_network(network, params, IMAGES, betas=[0.1], **call)
+    assert [result.name for result in results] == ["body/first", "middle", "head"]
 
 
 def test_sequential_with_activations():
