@@ -30,6 +30,14 @@ def parse(
     return values
 
 
+def define_list(
+    values: flags.FlagValues, name: str, default: Sequence[str | float], about: str
+) -> None:
+    """Defines a list flag; numbers among the default are written short."""
+    words = [word if isinstance(word, str) else f"{word:g}" for word in default]
+    flags.DEFINE_list(name, words, about, flag_values=values)
+
+
 def numbers(name: str, words: Sequence[str]) -> list[float]:
     """The numbers that a list flag holds.
 

@@ -41,8 +41,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def define_extraction_flags(values: flags.FlagValues) -> None:
     """The flags of every script that extracts rules and writes them to a folder."""
-    betas = [f"{beta:g}" for beta in mofn.DEFAULT_BETAS]
-    flags.DEFINE_list("betas", betas, "Prices of complexity.", flag_values=values)
+    command_line.define_list(values, "betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
     flags.DEFINE_enum("search", "best", list(mofn.SEARCHES), "How to search.", flag_values=values)
     flags.DEFINE_bool(
         "refine", False, "Move thresholds; the best search does anyway.", flag_values=values

@@ -48,9 +48,7 @@ class LandscapeRow(NamedTuple):
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    def define_list(name: str, default: Sequence[str], about: str) -> None:
-        flags.DEFINE_list(name, list(default), about, flag_values=values)
-
+    define_list = partial(command_line.define_list, values)
     flags.DEFINE_string(
         "dataset", "fashion_mnist", "A name load_dataset knows.", flag_values=values
     )
@@ -58,7 +56,7 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list("activations", ["relu", "tanh"], "Their nonlinearities.")
     define_list("seeds", ["0"], "Of the data's split and of training.")
     define_list("searches", ["weight_order", "best"], "How to search.")
-    define_list("betas", [f"{beta:g}" for beta in mofn.DEFAULT_BETAS], "Prices of complexity.")
+    define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
     define_list("shown_betas", ["0.01", "1"], "Those of the printed table.")
     flags.DEFINE_list(
         "layers",

@@ -74,16 +74,14 @@ class BudgetRow(NamedTuple):
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    def define_list(name: str, default: Sequence[str], about: str) -> None:
-        flags.DEFINE_list(name, list(default), about, flag_values=values)
-
+    define_list = partial(command_line.define_list, values)
     define_list("tables", TABLES, "Datasets for the gap; may be empty.")
     define_list("datasets", ["digits", "fashion_mnist"], "For the budgets; may be empty.")
     define_list("networks", ["CNN", "Autoencoder"], "For the budgets.")
     define_list("activations", ["relu", "tanh"], "Of all networks.")
     define_list("seeds", ["0", "1", "2"], "Of all networks.")
-    define_list("betas", [f"{beta:g}" for beta in mofn.DEFAULT_BETAS], "Of the gap.")
-    define_list("budgets", ["1", "2", "3", "5", "10", "20"], "Numbers of literals.")
+    define_list("betas", mofn.DEFAULT_BETAS, "Of the gap.")
+    define_list("budgets", [1, 2, 3, 5, 10, 20], "Numbers of literals.")
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
