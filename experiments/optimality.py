@@ -233,7 +233,12 @@ Units whose rule has the least loss there is, in percent
     with figure(workdir / "gap.png", len(names), columns=3) as axes:
         for ax, name in zip(axes, names, strict=True):
             draw_lines(ax, [row for row in means if row.dataset == name], "beta", ["loss"])
-            ax.set_xscale("symlog", linthresh=min(row.beta for row in rows if row.beta))
+            betas = sorted({row.beta for row in rows})
+            smallest = min([beta for beta in betas if beta], default=1.0)
+            ax.set_xscale("symlog", linthresh=smallest)
+            ax.set_xticks(betas[::2], [f"{beta:g}" for beta in betas[::2]])
+            ax.minorticks_off()
+            ax.set_xlim(left=-0.1 * smallest)
             ax.set_title(name, fontsize="medium")
             ax.set_xlabel("beta, the price of complexity")
             ax.set_ylabel("error + beta × complexity")
