@@ -103,4 +103,9 @@ def pivot(means: Sequence[Any], index: Sequence[str], column: str, value: str) -
         lines[tuple(getattr(row, name) for name in index)][getattr(row, column)] = cell
     table = [[*index, *columns], ["---"] * len(index) + ["---:"] * len(columns)]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
+    return markdown(table)
+
+
+def markdown(table: Sequence[Sequence[Any]]) -> str:
+    """The lines of cells as a Markdown table."""
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in table)

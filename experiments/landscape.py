@@ -92,7 +92,7 @@ def case_rows(
     case: trained.Case, options: flags.FlagValues, betas: Sequence[float], folder: Path
 ) -> Iterator[LandscapeRow]:
     """The rows of every layer of a network, with each search."""
-    network, params, dataset, accuracy, _ = trained.train_or_restore(case, options)
+    network, params, dataset, accuracy = trained.train_or_restore(case, options)
     examples = dataset.train.inputs[: options.num_examples]
     for name in mofn.layer_names(network, params, examples):
         paths = {search: folder / f"{name}-{search}.json" for search in options.searches}
@@ -163,7 +163,7 @@ def table(means: Sequence[Any]) -> str:
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
     return (
         "Each cell: mean **held-out error** · skill · literals · complexity.\n\n"
-        + "\n".join(f"| {' | '.join(line)} |" for line in table)
+        + kept.markdown(table)
         + "\n"
     )
 

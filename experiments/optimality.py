@@ -125,7 +125,7 @@ def gap_rows(
     betas: Sequence[float], case: trained.Case, options: flags.FlagValues
 ) -> Iterator[GapRow]:
     """The rows of every layer of a network that has few enough inputs for all their sets."""
-    network, params, dataset, *_ = trained.train_or_restore(case, options)
+    network, params, dataset, _ = trained.train_or_restore(case, options)
     for layer in mofn.capture_layers(network, params, dataset.train.inputs[: options.num_examples]):
         num_inputs, num_units = layer.weights.shape
         if not all_sets_fit(num_inputs, free=False):
@@ -168,7 +168,7 @@ def budget_rows(
     budgets: Sequence[int], case: trained.Case, options: flags.FlagValues
 ) -> Iterator[BudgetRow]:
     """The rows of a network's softmax layer."""
-    network, params, dataset, accuracy, _ = trained.train_or_restore(case, options)
+    network, params, dataset, accuracy = trained.train_or_restore(case, options)
 
     def capture(inputs: np.ndarray) -> tuple[mofn.Layer, np.ndarray]:
         (layer,) = mofn.capture_layers(network, params, inputs, layers=["softmax"])

@@ -46,7 +46,6 @@ class Trained(NamedTuple):
     params: mofn.training.Params
     dataset: mofn.Dataset
     test_accuracy: float
-    num_epochs: int
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -105,7 +104,7 @@ def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
             done, json.dumps({name: values.tolist() for name, values in history.items()}, indent=1)
         )
     test_accuracy = json.loads(done.read_text())["test_accuracy"][-1]
-    return Trained(network, params, dataset, test_accuracy, num_epochs)
+    return Trained(network, params, dataset, test_accuracy)
 
 
 def cases(

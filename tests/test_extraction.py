@@ -233,7 +233,10 @@ def test_a_second_layer_of_the_same_shape_compiles_nothing():
     mofn.extract_layer(*random_layer(5))
     with jax.log_compiles(True), jax.check_tracer_leaks(False):
         compiled = []
-        listener = lambda event, duration, **_: compiled.append(event)  # noqa: E731
+
+        def listener(event, duration, **_):
+            compiled.append(event)
+
         jax.monitoring.register_event_duration_secs_listener(listener)
         mofn.extract_layer(*random_layer(6))
     assert not [event for event in compiled if "compile" in event]
