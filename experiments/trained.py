@@ -23,7 +23,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "SmallMLP": partial(mofn.MLP, hidden=(16, 8)),
 }
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
-_EPOCHS = {"CNN": 4, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300}
+_EPOCHS = {"CNN": 6, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300}
 _FEW_EXAMPLES, _EPOCHS_OF_FEW = 10_000, 20
 
 
