@@ -78,9 +78,9 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    sizes = SMALL_SIZES if options.small else SIZES
     for size in options.sizes:
-        checks.known("sizes", size, SIZES)
-    sizes = SIZES | SMALL_SIZES if options.small else SIZES
+        checks.known("sizes", size, sizes)
     workdir = Path(options.workdir)
     rows: list[dict[str, Any]] = []
     cases = [(size, activation) for size in options.sizes for activation in options.activations]

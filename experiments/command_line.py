@@ -1,9 +1,12 @@
 """How every script reads its command line: absl flags, parsed anew at each call of its `main`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from absl import flags
+
+from mofn_jax import checks
 
 
 def parse(
@@ -31,25 +34,35 @@ def parse(
 
 
 def define_list(
-    values: flags.FlagValues, name: str, default: Sequence[str | float], about: str
+    values: flags.FlagValues,
+    name: str,
+    default: Sequence[str | float],
+    about: str,
+    *,
+    known: Collection[str] | None = None,
 ) -> None:
-    """Defines a list flag; numbers among the default are written short."""
+    """Defines a list flag, of known words if they are given; default numbers are written short."""
     words = [word if isinstance(word, str) else f"{word:g}" for word in default]
     flags.DEFINE_list(name, words, about, flag_values=values)
+    if known is not None:
+        flags.register_validator(
+            name, set(known).issuperset, f"one of them is not of {sorted(known)}", values
+        )
 
 
-def numbers(name: str, words: Sequence[str]) -> list[float]:
-    """The numbers that a list flag holds.
+def numbers(name: str, words: Sequence[str], kind: Callable[[str], Any] = float) -> list[Any]:
+    """The numbers that a list flag holds, of a kind: float or int.
 
     Raises:
-      flags.Error: a word is not a number.
+      flags.Error: a word is not such a number, finite and not below 0.
     """
     values = []
     for word in words:
         try:
-            values.append(float(word))
+            values.append(checks.non_negative(name, kind(word)))
         except ValueError:
-            raise flags.Error(f"{name}: {word!r} is not a number") from None
+            what = "an integer" if kind is int else "a number"
+            raise flags.Error(f"{name}: {word!r} is not {what} of at least 0") from None
     return values
 
 

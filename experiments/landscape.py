@@ -5,8 +5,9 @@
 Trains each network, or takes it up where it was trained before; extracts the rules of every layer
 by the paper's search and by ours, on training examples; measures them on all test examples. The
 working directory receives the rules of every layer, landscape.csv (a row for each network, layer,
-search and beta), landscape.md (means over seeds at some betas) and, of each network, the extraction
-landscapes. What is done is not done again: a run that was stopped goes on where it was.
+search and beta), landscape.md (means over seeds at some betas), softmax_rules.txt (those of the
+first seed) and, of each network, the extraction landscapes. What is done is not done again: a run
+that was stopped goes on where it was. The tables hold the networks that this run was asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from mofn_jax import outputs, plots, report
 
 
 class LandscapeRow(NamedTuple):
-    """Means over the units of a layer, at one beta, as in `report.LayerRow`."""
+    """A layer at one beta, as in `report.LayerRow`."""
 
     dataset: str
     network: str
@@ -52,12 +53,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "dataset", "fashion_mnist", "A name load_dataset knows.", flag_values=values
     )
-    define_list("networks", ["CNN", "VGG", "Autoencoder", "MLP"], "What to train.")
-    define_list("activations", ["relu", "tanh"], "Their nonlinearities.")
-    define_list("seeds", ["0"], "Of the data's split and of training.")
-    define_list("searches", ["weight_order", "best"], "How to search.")
+    define_list("searches", ["weight_order", "best"], "How to search.", known=mofn.SEARCHES)
     define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
-    define_list("shown_betas", ["0.01", "1"], "Those of the printed table.")
+    define_list("shown_betas", [0.01, 1], "Those of the printed table and rules.")
     flags.DEFINE_list(
         "layers",
         None,
@@ -68,22 +66,30 @@ def define_flags(values: flags.FlagValues) -> None:
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
     flags.DEFINE_string("workdir", "runs/landscape", "Where to write.", flag_values=values)
-    trained.define_flags(values)
+    trained.define_flags(values, networks=["CNN", "VGG", "Autoencoder", "MLP"], seeds=[0])
 
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     betas = command_line.numbers("betas", options.betas)
-    shown = command_line.numbers("shown_betas", options.shown_betas)
-    seeds = [int(seed) for seed in command_line.numbers("seeds", options.seeds)]
+    shown = [b for b in command_line.numbers("shown_betas", options.shown_betas) if b in betas]
+    seeds = command_line.numbers("seeds", options.seeds, int)
     workdir = Path(options.workdir)
     which = ["networks", "activations", "seeds", "searches", "layers"]
     kept.open_folder(workdir, options, may_differ=[*which, "shown_betas", "data_dir", "trained"])
     rows: list[LandscapeRow] = []
+    softmax_rules = ""
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     for case in tqdm(cases, unit="network"):
-        rows += case_rows(case, options, betas, workdir / "cases" / str(case))
-        write_landscape(workdir, rows, [beta for beta in shown if beta in betas])
+        folder = workdir / "cases" / trained.name(case, options)
+        rows += case_rows(case, options, betas, folder)
+        if rows:
+            write_landscape(workdir, rows, shown)
+        if case.seed == seeds[0]:
+            softmax_rules += rules_of_softmax(folder, options.searches, shown)
+            outputs.write_text(workdir / "softmax_rules.txt", softmax_rules)
+    if not rows:
+        raise flags.Error(f"layers: none of {', '.join(options.layers)} in any of the networks")
     print((workdir / "landscape.md").read_text())
     print(f"tables, rules and pictures are in {workdir}")
 
@@ -128,12 +134,25 @@ def explain_rows(
         yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **row._asdict())
 
 
+def rules_of_softmax(folder: Path, searches: Sequence[str], betas: Sequence[float]) -> str:
+    """The softmax rules kept in a network's folder, under a line for each search and beta."""
+    text = ""
+    for search in searches:
+        path = folder / f"softmax-{search}.rules.json"
+        rules = mofn.rules_from_json(path.read_text()) if path.exists() else ()
+        for beta in betas:
+            lines = [f"{rule}\n" for rule in rules if rule.beta == beta]
+            if lines:
+                text += f"{folder.name}, {search}, beta {beta:g}\n{''.join(lines)}\n"
+    return text
+
+
 def write_landscape(workdir: Path, rows: Sequence[LandscapeRow], shown: Sequence[float]) -> None:
     """Writes landscape.csv, landscape.md and a picture of each network."""
     outputs.write_text(workdir / "landscape.csv", report.rows_to_csv(rows))
     keys = ["network", "activation", "layer", "kind", "inputs", "units", "search", "beta"]
     measures = ["error", "held_out_error", "baseline_error", "skill", "complexity", "literals"]
-    means = kept.over_seeds(rows, keys, ["test_accuracy", *measures])
+    means = kept.over_seeds(rows, keys, ["test_accuracy", "constant_units", *measures])
     outputs.write_text(workdir / "landscape.md", table([r for r in means if r.beta in shown]))
     for network in dict.fromkeys(row.network for row in rows):
         some = [row for row in means if row.network == network]
@@ -148,6 +167,7 @@ def table(means: Sequence[Any]) -> str:
         key = (
             f"{row.network} {row.activation} ({row.test_accuracy:.1%})",
             f"{row.layer} ({row.inputs} → {row.units})",
+            f"{row.constant_units:.3g}",
             str(row.seeds),
             f"{row.baseline_error:.1%}",
         )
@@ -156,15 +176,13 @@ def table(means: Sequence[Any]) -> str:
             f"{row.complexity:.3f}"
         )
     heads = [f"{search}, beta {beta:g}" for search, beta in columns]
-    table = [
-        ["network (test accuracy)", "layer (inputs → units)", "seeds", "constant rule", *heads]
-    ]
+    first = ["network (test accuracy)", "layer (inputs → units)", "constant units", "seeds"]
+    table = [[*first, "constant rule", *heads]]
     table += [["---"] * len(table[0])]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
     return (
-        "Each cell: mean **held-out error** · skill · literals · complexity.\n\n"
-        + kept.markdown(table)
-        + "\n"
+        "Each cell: **held-out error** · skill · literals · complexity, means over the units that "
+        "are not constant, then over seeds.\n\n" + kept.markdown(table) + "\n"
     )
 
 

@@ -42,7 +42,7 @@ _LINES = {"weight order": "o:", "exact": "s-.", "beam": "^--", "beam refined": "
 
 
 class GapRow(NamedTuple):
-    """Means over the units of a layer, at one beta."""
+    """Means over the units of a layer that are not constant, at one beta."""
 
     dataset: str
     activation: str
@@ -77,23 +77,20 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list = partial(command_line.define_list, values)
     define_list("tables", TABLES, "Datasets for the gap; may be empty.")
     define_list("datasets", ["digits", "fashion_mnist"], "For the budgets; may be empty.")
-    define_list("networks", ["CNN", "Autoencoder"], "For the budgets.")
-    define_list("activations", ["relu", "tanh"], "Of all networks.")
-    define_list("seeds", ["0", "1", "2"], "Of all networks.")
     define_list("betas", mofn.DEFAULT_BETAS, "Of the gap.")
     define_list("budgets", [1, 2, 3, 5, 10, 20], "Numbers of literals.")
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
     flags.DEFINE_string("workdir", "runs/optimality", "Where to write.", flag_values=values)
-    trained.define_flags(values)
+    trained.define_flags(values, networks=["CNN", "Autoencoder"], seeds=[0, 1, 2])
 
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     betas = command_line.numbers("betas", options.betas)
-    budgets = [int(budget) for budget in command_line.numbers("budgets", options.budgets)]
-    seeds = [int(seed) for seed in command_line.numbers("seeds", options.seeds)]
+    budgets = command_line.numbers("budgets", options.budgets, int)
+    seeds = command_line.numbers("seeds", options.seeds, int)
     workdir = Path(options.workdir)
     which = ("tables", "datasets", "networks", "activations", "seeds", "data_dir", "trained")
     kept.open_folder(workdir, options, may_differ=which)
@@ -106,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
             for case in trained.cases(dataset, networks, options.activations, seeds)
         ]
         for case in tqdm(cases, unit="network", desc=kind):
-            path = workdir / "cases" / f"{kind}-{case}.json"
+            path = workdir / "cases" / f"{kind}-{trained.name(case, options)}.json"
             rows += kept.kept_rows(path, row, partial(make, case, options))
         return rows
 
@@ -127,11 +124,14 @@ def gap_rows(
     """The rows of every layer of a network that has few enough inputs for all their sets."""
     network, params, dataset, _ = trained.train_or_restore(case, options)
     for layer in mofn.capture_layers(network, params, dataset.train.inputs[: options.num_examples]):
-        num_inputs, num_units = layer.weights.shape
+        num_inputs = len(layer.weights)
         if not all_sets_fit(num_inputs, free=False):
             continue
         targets, _ = layer_targets(layer, None)
-        arrays = layer.weights, layer.inputs, targets
+        varies = targets.any(0) & ~targets.all(0)
+        if not varies.any():
+            continue
+        arrays = layer.weights[:, varies], layer.inputs, targets[:, varies]
         fronts = {
             "weight order": mofn.extract_layer(*arrays, search="weight_order"),
             # Not from the exact search's sets, which here are all there are.
@@ -148,7 +148,7 @@ def gap_rows(
                     seed=case.seed,
                     layer=layer.name,
                     inputs=num_inputs,
-                    units=num_units,
+                    units=int(varies.sum()),
                     method=method,
                     beta=beta,
                     loss=loss.mean(),
@@ -238,7 +238,8 @@ Units whose rule has the least loss there is, in percent
             ax.set_xscale("symlog", linthresh=smallest)
             ax.set_xticks(betas[::2], [f"{beta:g}" for beta in betas[::2]])
             ax.minorticks_off()
-            ax.set_xlim(left=-0.1 * smallest)
+            ax.set_xlim(-0.1 * smallest, 1.3 * betas[-1])
+            ax.set_ylim(bottom=0)
             ax.set_title(name, fontsize="medium")
             ax.set_xlabel("beta, the price of complexity")
             ax.set_ylabel("error + beta × complexity")
@@ -269,17 +270,27 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
             some = [row for row in means if row[:3] == name]
             draw_lines(ax, some, "literals", ["held_out_error", "error"])
             baseline = [row.baseline_error for row in rows if row[:3] == name]
-            ax.plot([], [], color="gray", linewidth=0.6, label="where found, not held out")
+            ax.plot(
+                [],
+                [],
+                "o-",
+                color="gray",
+                markersize=2.5,
+                markerfacecolor="white",
+                linewidth=0.5,
+                label="where found, not held out",
+            )
             ax.axhline(
                 float(np.mean(baseline)), color="black", linewidth=0.8, label="constant rule"
             )
+            ax.set_ylim(bottom=0)
             ax.set_xscale("log")
             budgets = sorted({row.literals for row in some})
             ax.set_xticks(budgets, map(str, budgets))
             ax.minorticks_off()
             ax.set_title(" ".join(name), fontsize="medium")
             ax.set_xlabel("literals (tests of a tree)")
-            ax.set_ylabel("mean held-out error")
+            ax.set_ylabel("mean error (share of examples)")
 
 
 @contextmanager
@@ -305,7 +316,7 @@ def figure(path: Path, num_panels: int, *, columns: int) -> Iterator[list[Axes]]
 
 
 def draw_lines(ax: Axes, means: Sequence[Any], x: str, values: Sequence[str]) -> None:
-    """A line of the first value for each method, and faint ones without markers of the others."""
+    """A line of the first value for each method, and thin ones, markers hollow, of the others."""
     for i, method in enumerate(_LINES):
         some = [row for row in means if row.method == method]
         for value in values:
@@ -313,14 +324,13 @@ def draw_lines(ax: Axes, means: Sequence[Any], x: str, values: Sequence[str]) ->
             ax.plot(
                 [getattr(row, x) for row in some],
                 [getattr(row, value) for row in some],
-                _LINES[method] if is_first else "-",
+                _LINES[method],
                 color=f"C{i}",
-                markersize=4,
-                linewidth=1.2 if is_first else 0.6,
-                alpha=1 if is_first else 0.6,
+                markersize=4 if is_first else 2.5,
+                markerfacecolor=None if is_first else "white",
+                linewidth=1.2 if is_first else 0.5,
                 label=method if is_first and some else None,
             )
-    ax.set_ylim(bottom=0)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +12,10 @@ from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
-from experiments import devices
+from experiments import command_line, devices
 from mofn_jax import outputs
 
+# What to train, by name.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "CNN": mofn.CNN,
     "VGG": partial(mofn.CNN, conv_blocks=((16, 16), (32, 32), (64, 64)), padding="SAME"),
@@ -22,7 +23,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "MLP": mofn.MLP,
     "SmallMLP": partial(mofn.MLP, hidden=(16, 8)),
 }
-ACTIVATIONS = ("relu", "tanh", "sigmoid")
+IMAGE_NETWORKS = ("CNN", "VGG")
+ACTIVATIONS = list(mofn.networks.ACTIVATIONS)
 _EPOCHS = {"CNN": 6, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300}
 _FEW_EXAMPLES, _EPOCHS_OF_FEW = 10_000, 20
 
@@ -48,8 +50,14 @@ class Trained(NamedTuple):
     test_accuracy: float
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """The flags of scripts that train networks once and keep them."""
+def define_flags(
+    values: flags.FlagValues, *, networks: Sequence[str], seeds: Sequence[float]
+) -> None:
+    """The flags of scripts that train many networks once and keep them, with these defaults."""
+    define_list = partial(command_line.define_list, values)
+    define_list("networks", networks, "What to train.", known=NETWORKS)
+    define_list("activations", ["relu", "tanh"], "Their nonlinearities.", known=ACTIVATIONS)
+    define_list("seeds", seeds, "Of the data's split and of training.")
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its datasets.", flag_values=values)
     flags.DEFINE_integer(
         "num_epochs",
@@ -80,25 +88,44 @@ def train(
         )
 
 
+@lru_cache(maxsize=1)  # the networks of a seed follow each other
+def _load(name: str, data_dir: str | None, seed: int) -> mofn.Dataset:
+    return mofn.load_dataset(name, data_dir=data_dir, seed=seed)
+
+
+def _num_epochs(case: Case, options: flags.FlagValues) -> int:
+    if options.num_epochs is not None:
+        return options.num_epochs
+    dataset = _load(case.dataset, options.data_dir, case.seed)
+    least = _EPOCHS_OF_FEW if len(dataset.train.labels) < _FEW_EXAMPLES else 1
+    return max(least, _EPOCHS[case.network])
+
+
+def name(case: Case, options: flags.FlagValues) -> str:
+    """The case and for how many epochs it is trained: what its results are kept under."""
+    return f"{case}-{_num_epochs(case, options)}"
+
+
 def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
     """The case's network, restored if it was trained before, trained and kept if not.
 
     Args:
       case: what to train.
       options: holds the flags that `define_flags` defines.
+
+    Raises:
+      flags.Error: a convolutional network for a dataset that has no images.
     """
-    dataset = mofn.load_dataset(case.dataset, data_dir=options.data_dir, seed=case.seed)
+    dataset = _load(case.dataset, options.data_dir, case.seed)
     network = NETWORKS[case.network](dataset.num_classes, activation=case.activation)
-    num_epochs = options.num_epochs
-    if num_epochs is None:
-        least = _EPOCHS_OF_FEW if len(dataset.train.labels) < _FEW_EXAMPLES else 1
-        num_epochs = max(least, _EPOCHS[case.network])
-    folder = Path(options.trained) / f"{case}-{num_epochs}"
+    if case.network in IMAGE_NETWORKS and dataset.train.inputs.ndim != 4:
+        raise flags.Error(f"networks: {case.network} needs images, {case.dataset} has none")
+    folder = Path(options.trained) / name(case, options)
     done = folder / "history.json"  # written last
     if done.exists():
         params = mofn.restore_params(folder / "params")
     else:
-        params, history = train(network, dataset, num_epochs, case.seed)
+        params, history = train(network, dataset, _num_epochs(case, options), case.seed)
         mofn.save_params(folder / "params", params)
         outputs.write_text(
             done, json.dumps({name: values.tolist() for name, values in history.items()}, indent=1)

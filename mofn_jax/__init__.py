@@ -14,7 +14,6 @@ from mofn_jax.layers import (
     Layer,
     capture_layers,
     layer_names,
-    most_informative_positions,
     patches,
 )
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
@@ -45,6 +44,7 @@ from mofn_jax.thresholds import (
     best_thresholds,
     binarize_targets,
     information_gain,
+    most_informative_positions,
     softmax_targets,
     unit_thresholds,
 )

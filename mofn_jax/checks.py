@@ -1,8 +1,10 @@
 """What public functions ask of their arguments: each check raises a ValueError that names one."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mofn_jax.chunking import row_slices
@@ -16,8 +18,9 @@ def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     Raises:
       ValueError: naming the argument, what was wrong and what was expected.
     """
-    array = np.asanyarray(array)
-    if array.dtype.kind == "V":  # bfloat16 and its kin, of which NumPy knows only the width
+    array = np.asarray(array)
+    # bfloat16 and its kin, of which NumPy knows only the width
+    if array.dtype.kind == "V" and jnp.issubdtype(array.dtype, jnp.number):
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got dtype {array.dtype}")
@@ -77,15 +80,19 @@ def non_negative(name: str, value: float) -> float:
     return value
 
 
-def at_least(name: str, value: int, smallest: int) -> int:
+def at_least(name: str, value: Any, smallest: int) -> int:
     """The value, an integer not below the smallest.
 
     Raises:
       ValueError: naming the argument.
     """
-    if int(value) != value or value < smallest:
-        raise ValueError(f"{name}: expected an integer of at least {smallest}, got {value}")
-    return int(value)
+    try:
+        integer = operator.index(value)
+    except TypeError:
+        integer = smallest - 1
+    if integer < smallest:
+        raise ValueError(f"{name}: expected an integer of at least {smallest}, got {value!r}")
+    return integer
 
 
 def known(name: str, value: Any, choices: Iterable[Any]) -> Any:

@@ -19,14 +19,19 @@ from mofn_jax.layers import (
     Layer,
     capture_layers,
     layer_names,
-    most_informative_positions,
     patches,
 )
 from mofn_jax.literals import Literals, ordered_literals, ordered_literals_by_gain
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES
 from mofn_jax.search.refine import refine_front
-from mofn_jax.thresholds import Thresholds, best_thresholds, binarize_targets, softmax_targets
+from mofn_jax.thresholds import (
+    Thresholds,
+    best_thresholds,
+    binarize_targets,
+    most_informative_positions,
+    softmax_targets,
+)
 
 DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -37,7 +42,7 @@ class LayerRules(NamedTuple):
     name: str
     kind: str  # "dense", "conv" or "softmax"
     thresholds: np.ndarray  # [u], of the units' activations; NaN for a constant or softmax unit
-    constant_units: int  # units whose activation never changes
+    constant_units: int  # units that are always or never on
     front: RuleFront
     rules: dict[float, tuple[Rule, ...]]  # by beta, one rule for each unit
 
@@ -82,8 +87,8 @@ def extract_layer(
 
     Raises:
       ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
-        boolean, an unknown search, max_literals below 1, a mesh of other axes, arrays that differ
-        between processes.
+        boolean, an unknown search, max_literals or memory_budget below 1, a mesh of other axes,
+        arrays that differ between processes.
 
     Example:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
@@ -92,14 +97,15 @@ def extract_layer(
       >>> print(select_rules(front, beta=0.1)[0])
       unit 0 <=> 2 of {x0 >= 1, x1 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
     """
+    checks.known("search", search, SEARCHES)
+    if max_literals is not None:
+        max_literals = checks.at_least("max_literals", max_literals, 1)
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     inputs = checks.matrix("inputs", inputs, [None, None])
     if weights is not None:
         weights = checks.matrix("weights", weights, [inputs.shape[1], None])
     num_units = None if weights is None else weights.shape[1]
     targets = checks.booleans("targets", targets, [len(inputs), num_units])
-    checks.known("search", search, SEARCHES)
-    if max_literals is not None:
-        checks.at_least("max_literals", max_literals, 1)
     mesh = meshes.with_both_axes(mesh)
     meshes.check_same(mesh, weights=weights, inputs=inputs, targets=targets)
     thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget, mesh=mesh)
@@ -160,7 +166,7 @@ def extract_network(
       examples: [E, ...] inputs of the network on which rules are found.
       held_out: inputs on which the rules' errors are measured as well.
       betas: prices of complexity; one rule for each unit and beta.
-      layers: names of the layers to explain; None for all.
+      layers: names of the layers to explain, in this order; None for all, input side first.
       call_kwargs: keyword arguments of the network's call, such as {"train": False}.
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
@@ -168,7 +174,7 @@ def extract_network(
         mesh, among whose devices the work is divided once the activations are there.
 
     Returns:
-      The results, input side first.
+      The results, in the order of the layers.
 
     Raises:
       ValueError: as `capture_layers`, `explain_layer` and `extract_layer`.
@@ -214,12 +220,18 @@ def explain_layer(
       **options: of `extract_layer`.
 
     Raises:
-      ValueError: betas empty, negative or not finite; as `extract_layer`.
+      ValueError: betas empty, negative or not finite; held-out inputs of another shape; as
+        `extract_layer`.
     """
     if not len(betas):
         raise ValueError("betas: expected at least one number, got none")
     for beta in betas:
         checks.non_negative("betas", beta)
+    if held_out is not None and held_out.inputs.shape[1:] != layer.inputs.shape[1:]:
+        raise ValueError(
+            f"held_out: expected inputs of shape {layer.inputs.shape[1:]}, got "
+            f"{held_out.inputs.shape[1:]}"
+        )
     num_units = layer.weights.shape[-1]
     weights = layer.weights.reshape(-1, num_units)
     resources: dict[str, Any] = {"memory_budget": memory_budget, "mesh": mesh}

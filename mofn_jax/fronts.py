@@ -78,7 +78,8 @@ def select(front: RuleFront, beta: float) -> tuple[Candidate, ...]:
     """
     checks.non_negative("beta", beta)
     return tuple(
-        min(unit, key=lambda c: c.errors / front.num_examples + beta * c.complexity)
+        # Times E, so that counts stay integers: rounded shares would break ties at random.
+        min(unit, key=lambda c: c.errors + front.num_examples * beta * c.complexity)
         for unit in front.units
     )
 

@@ -23,7 +23,6 @@ from jax.ad_checkpoint import checkpoint_name
 
 from mofn_jax import checks
 from mofn_jax.chunking import chunks
-from mofn_jax.thresholds import unit_thresholds
 
 
 class Convolution(NamedTuple):
@@ -50,8 +49,9 @@ class Layer(NamedTuple):
 def layer_names(
     network: nn.Module, params: Any, inputs, *, call_kwargs: Mapping[str, Any] | None = None
 ) -> tuple[str, ...]:
-    """The names of the layers that `capture_layers` captures, input side first."""
-    program = _program_for(network, _variables(params), np.asarray(inputs[:1]), None, call_kwargs)
+    """The names of the layers that `capture_layers`, of the same arguments, captures."""
+    inputs = checks.matrix("inputs", inputs[:1], [None] * max(1, np.ndim(inputs)))
+    program = _program_for(network, _variables(params), inputs, None, call_kwargs)
     return tuple(call.name for call in program.calls)
 
 
@@ -103,6 +103,7 @@ def capture_layers(
         for side, value in zip(sides, values, strict=True):
             side[batch] = value
     *sides, logits = sides
+    predictions = logits.argmax(-1).astype(np.int32)
     captured = []
     for call, enters, leaves in zip(program.calls, sides[::2], sides[1::2], strict=True):
         parameters = variables["params"]
@@ -119,7 +120,7 @@ def capture_layers(
                 ),
                 inputs=enters,
                 activations=leaves,
-                predictions=logits.argmax(-1).astype(np.int32),
+                predictions=predictions,
                 convolution=call.convolution,
             )
         )
@@ -160,31 +161,6 @@ def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
         :, row[inside_rows][:, None], column[inside_columns]
     ]
     return patch.reshape(num_examples, -1)
-
-
-def most_informative_positions(
-    activations: np.ndarray, predictions: np.ndarray, num_classes: int, **options: Any
-) -> np.ndarray:
-    """Of each filter, the position whose best threshold tells most about the predicted class.
-
-    Args:
-      activations: [E, H', W', u] of a convolution.
-      predictions: [E] int32 in 0..k-1.
-      num_classes: k.
-      **options: of `unit_thresholds`.
-
-    Returns:
-      [u, 2] row and column; on a tie the first in row-major order.
-
-    Raises:
-      ValueError: activations of another shape or not finite, labels out of range.
-    """
-    activations = checks.matrix("activations", activations, [None] * 4)
-    num_examples, height, width, num_units = activations.shape
-    flat = activations.reshape(num_examples, -1)
-    _, gains = unit_thresholds(flat, predictions, num_classes, **options)
-    best = gains.reshape(height * width, num_units).argmax(0)
-    return np.stack(np.unravel_index(best, (height, width)), axis=1)
 
 
 class _Call(NamedTuple):

@@ -43,7 +43,8 @@ def ordered_literals(
       >>> ordered_literals(np.array([0.5, -2.0, 0.0]), np.array([0.1, 0.2, 0.3])).inputs.tolist()
       [1, 0]
     """
-    order = np.argsort(-np.abs(weights), kind="stable")
+    # As floats: unsigned integers and booleans have no negative.
+    order = np.argsort(-np.abs(weights.astype(np.float64)), kind="stable")
     order = order[(weights[order] != 0) & ~np.isnan(thresholds[order])][:max_literals]
     return Literals(order.astype(np.int32), thresholds[order], weights[order] < 0)
 

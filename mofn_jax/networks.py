@@ -34,6 +34,10 @@ class MLP(nn.Module):
     hidden: Sequence[int] = (128,)
     activation: str = "relu"
 
+    def __post_init__(self):
+        self.hidden = tuple(self.hidden)  # a list could not be hashed, as jit asks
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:
         """Inputs [E, ...] to logits [E, k] and activations by name."""
@@ -65,6 +69,11 @@ class CNN(nn.Module):
     activation: str = "relu"
     kernel_size: tuple[int, int] = (3, 3)
     padding: str = "VALID"
+
+    def __post_init__(self):
+        self.conv_blocks = tuple(map(tuple, self.conv_blocks))
+        self.dense = tuple(self.dense)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:
@@ -108,6 +117,10 @@ class Autoencoder(nn.Module):
     hidden: Sequence[int] = (256,)
     code: int = 128
     activation: str = "relu"
+
+    def __post_init__(self):
+        self.hidden = tuple(self.hidden)
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:

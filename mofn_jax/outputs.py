@@ -62,7 +62,8 @@ def summary(results: Sequence[LayerRules]) -> str:
     for result in results:
         if result.kind == "softmax":
             errors = {row.beta: row.error for row in layer_rows(result)}
-            beta = max(b for b, error in errors.items() if error <= min(errors.values()) + 0.01)
+            # Not "at most", which is never true where all units are constant and errors NaN.
+            beta = max(b for b, e in errors.items() if not e > min(errors.values()) + 0.01)
             text += f"\n\n{result.name} rules at beta {beta:g}:\n"
             text += "\n".join(map(str, result.rules[beta]))
     return text

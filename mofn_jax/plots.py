@@ -8,7 +8,7 @@ picture.
 
 import textwrap
 from collections.abc import Sequence
-from itertools import groupby
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,13 +22,15 @@ from mofn_jax.rules import Rule, format_literals, format_rule, inputs_of_rules
 from mofn_jax.scoring import complexity
 
 _MARKERS = "osD^vP*Xph<>"
+_COLORS = [f"C{i}" for i in range(10) if i != 7]  # gray is for the legend
 
 
 def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
     """The extraction landscape: mean error against mean complexity over beta, a curve per layer.
 
     Solid: on the examples the rules were found on; dashed, with hollow markers: on held-out ones.
-    Black, at complexity 0: the mean error of the better constant rule.
+    Black, at complexity 0: the mean error of the better constant rule, held-out if there is one.
+    Complexity is on a logarithmic scale, from 0 to 0.01 on a linear one.
 
     Args:
       rows: of any layers and betas, as `layer_rows` gives them.
@@ -39,20 +41,25 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    by_layer = groupby(rows, key=lambda row: row.layer)
-    for i, (name, group) in enumerate(by_layer):
-        layer = sorted(group, key=lambda row: row.complexity)
-        complexity = [row.complexity for row in layer]
-        color, marker = f"C{i % 10}", _MARKERS[i % len(_MARKERS)]
-        error = [row.error for row in layer]
+    for i, name in enumerate(dict.fromkeys(row.layer for row in rows)):
+        layer = sorted((row for row in rows if row.layer == name), key=lambda row: row.complexity)
+        lengths = [row.complexity for row in layer]
+        style: dict[str, Any] = {
+            "color": _COLORS[i % len(_COLORS)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+        }
+        ax.plot(lengths, [row.error for row in layer], label=name, **style)
         held_out = [row.held_out_error for row in layer]
-        ax.plot(complexity, error, color=color, marker=marker, label=name)
-        ax.plot(complexity, held_out, "--", color=color, marker=marker, markerfacecolor="white")
-        ax.plot(0, layer[0].baseline_error, color="black", marker=marker)
+        ax.plot(lengths, held_out, "--", markerfacecolor="white", **style)
+        ax.plot(0, layer[0].baseline_error, **{**style, "color": "black"})
     ax.set_xlabel("mean complexity of the rules (0 to 1)")
     ax.set_ylabel("mean error (share of examples)")
+    ax.set_xscale("symlog", linthresh=0.01)
+    ax.set_xticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
+    ax.set_xlim(-0.001, 1)
     ax.set_ylim(bottom=0)
-    ax.plot([], [], color="gray", linestyle="--", label="on held-out examples")
+    if any(row.held_out_error == row.held_out_error for row in rows):
+        ax.plot([], [], color="gray", linestyle="--", label="on held-out examples")
     ax.plot([], [], color="black", linestyle="", marker=_MARKERS[0], label="constant rule")
     ax.legend(fontsize="small")
     return ax

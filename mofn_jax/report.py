@@ -12,7 +12,7 @@ from mofn_jax.rules import Rule
 
 
 class LayerRow(NamedTuple):
-    """Means over the units of a layer, at one beta."""
+    """Means over the units of a layer that are not constant, at one beta; NaN if all are."""
 
     layer: str
     kind: str
@@ -22,9 +22,9 @@ class LayerRow(NamedTuple):
     proven_literals: int  # no rule of as many of the literals, or fewer, is better; 0: not searched
     beta: float
     error: float  # on the examples the rules were found on
-    held_out_error: float  # NaN without held-out examples, like the skill from them
+    held_out_error: float  # NaN without held-out examples
     baseline_error: float  # of the constant rule; on the held-out examples, if there are any
-    skill: float  # over the units that are not constant; on the held-out examples, if any
+    skill: float  # on the held-out examples, if any, of the units that are not constant there
     complexity: float
     literals: float
 
@@ -48,11 +48,13 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
 
 def _means(rules: Sequence[Rule]) -> dict[str, float]:
     held_out = rules[0].held_out_error is not None
+    # Of a constant unit there is nothing to explain, and no rule of it errs.
+    rules = [rule for rule in rules if rule.baseline_error > 0]
     skills = [rule.held_out_skill if held_out else rule.skill for rule in rules]
-    explainable = [skill for skill in skills if skill is not None and not np.isnan(skill)]
 
     def mean(values: Iterable[float | None]) -> float:
-        return float(np.mean([np.nan if value is None else value for value in values]))
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else float("nan")
 
     return {
         "error": mean(rule.error for rule in rules),
@@ -60,7 +62,7 @@ def _means(rules: Sequence[Rule]) -> dict[str, float]:
         "baseline_error": mean(
             rule.held_out_baseline_error if held_out else rule.baseline_error for rule in rules
         ),
-        "skill": mean(explainable) if explainable else float("nan"),
+        "skill": mean(value for value in skills if value == value),
         "complexity": mean(rule.complexity for rule in rules),
         "literals": mean(len(rule.literals) for rule in rules),
     }

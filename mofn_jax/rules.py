@@ -127,10 +127,14 @@ def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
       ValueError: inputs not finite, or fewer than the rules name.
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
-    needed = 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
+    needed = _inputs_needed(rules)
     if inputs.shape[1] < needed:
         raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
     return inputs
+
+
+def _inputs_needed(rules: Sequence[Rule]) -> int:
+    return 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
 
 
 def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]:
@@ -150,10 +154,11 @@ def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]
     says = evaluate_rules(rules, inputs)
     targets = checks.booleans("targets", targets, says.shape)
     errors = (says != targets).mean(0).tolist()
-    on = targets.mean(0).tolist()
+    on = targets.sum(0)
+    baselines = (np.minimum(on, len(targets) - on) / len(targets)).tolist()
     return tuple(
-        rule._replace(held_out_error=error, held_out_baseline_error=min(p, 1 - p))
-        for rule, error, p in zip(rules, errors, on, strict=True)
+        rule._replace(held_out_error=error, held_out_baseline_error=baseline)
+        for rule, error, baseline in zip(rules, errors, baselines, strict=True)
     )
 
 
@@ -183,20 +188,27 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
         where += f" >= {rule.unit_threshold:.4g}"
     if rule.position is not None:
         where += f" at row {rule.position[0]}, column {rule.position[1]}"
-    measures = [f"error {rule.error:.1%}"]
-    if rule.held_out_error is not None:
-        measures.append(f"held-out {rule.held_out_error:.1%}")
-    measures += [f"baseline {rule.baseline_error:.1%}", f"complexity {rule.complexity:.3f}"]
-    return f"{where} <=> {body}   ({', '.join(measures)})"
+    measures = f"error {rule.error:.1%}, baseline {rule.baseline_error:.1%}, "
+    if rule.held_out_error is not None and rule.held_out_baseline_error is not None:
+        measures += f"held-out error {rule.held_out_error:.1%}, "
+        measures += f"held-out baseline {rule.held_out_baseline_error:.1%}, "
+    return f"{where} <=> {body}   ({measures}complexity {rule.complexity:.3f})"
 
 
 def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> list[str]:
     """The text of each of the rule's literals, named as `format_rule` names them.
 
+    Raises:
+      ValueError: fewer names than the rule needs.
+
     Example:
       >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
       ['x4 < 0.1']
     """
+    if input_names is not None and len(input_names) < _inputs_needed([rule]):
+        raise ValueError(
+            f"input_names: the rule needs at least {_inputs_needed([rule])}, got {len(input_names)}"
+        )
 
     def name(i: int) -> str:
         if input_names is not None:
@@ -231,13 +243,16 @@ def rules_from_json(text: str) -> tuple[Rule, ...]:
       ValueError: the text is not JSON, or not rules.
     """
     try:
+        records = json.loads(text)
+        if not isinstance(records, list):
+            raise TypeError(f"got {type(records).__name__}")
         return tuple(
             Rule(**fields)._replace(
                 literals=tuple(Literal(**literal) for literal in fields["literals"]),
                 position=fields["position"] and tuple(fields["position"]),
                 kernel_shape=fields["kernel_shape"] and tuple(fields["kernel_shape"]),
             )
-            for fields in json.loads(text)
+            for fields in records
         )
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"text: expected a JSON list of rules ({error})") from error

@@ -51,11 +51,16 @@ def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
     Returns:
       float64, in 0..1.
 
+    Raises:
+      ValueError: more literals than inputs.
+
     Example:
       >>> complexity([1, 2, 2], [2, 2, 3], num_inputs=3).round(6).tolist()
       [0.386853, 0.386853, 1.0]
     """
     m, num_literals = np.broadcast_arrays(m, num_literals)
+    if np.max(num_literals, initial=0) > num_inputs:
+        raise ValueError(f"num_literals: expected at most {num_inputs}, got {num_literals.max()}")
     log_factorial = _log_factorials(num_inputs)
     longest = _log_length((num_inputs + 2) // 2, num_inputs, log_factorial)
     constant = (m <= 0) | (m > num_literals)
@@ -70,7 +75,8 @@ def _log_factorials(largest: int) -> np.ndarray:
 
 
 def _log_length(m, num_literals, log_factorial: np.ndarray):
-    """log(M * C(N, M)) = log N + log C(N-1, M-1), rounded so that equal lengths compare equal."""
+    """log(M * C(N, M)) = log N + log C(N-1, M-1), the same for M and N + 1 - M bit for bit."""
+    m = np.minimum(m, num_literals + 1 - m)
     binomial = (
         log_factorial[num_literals - 1] - log_factorial[m - 1] - log_factorial[num_literals - m]
     )

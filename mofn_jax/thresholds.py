@@ -7,13 +7,13 @@ A threshold `t` splits examples into `v >= t` and `v < t`. Its information gain 
 in nats, and its candidates are the distinct values of `v` except the smallest. Values are sorted on
 the host, in their own precision; `mofn_jax.cuts` then evaluates every candidate in integers.
 
-Axis letters: E examples, n inputs, u units, k classes.
+Axis letters: E examples, n inputs, u units, k classes; H', W' rows and columns of a convolution.
 """
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -150,6 +150,9 @@ def unit_thresholds(
     num_examples, num_units = activations.shape
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
     mesh = meshes.with_both_axes(mesh)
+    # Classes that are never predicted take no part; of many thousands, a table each would be large.
+    _, predictions = np.unique(predictions, return_inverse=True)
+    predictions, num_classes = predictions.astype(np.int32), int(predictions.max()) + 1
     values = np.empty(num_units, _float_dtype(activations))
     gains = np.empty(num_units)
     own, devices = meshes.own_share(num_units, mesh), meshes.own_devices(mesh)
@@ -167,6 +170,31 @@ def unit_thresholds(
     for found in (values, gains):
         meshes.fill_in(found[:, None], mesh)
     return values, gains
+
+
+def most_informative_positions(
+    activations: np.ndarray, predictions: np.ndarray, num_classes: int, **options: Any
+) -> np.ndarray:
+    """Of each filter, the position whose best threshold tells most about the predicted class.
+
+    Args:
+      activations: [E, H', W', u] of a convolution.
+      predictions: [E] int32 in 0..k-1.
+      num_classes: k.
+      **options: of `unit_thresholds`.
+
+    Returns:
+      [u, 2] row and column; on a tie the first in row-major order.
+
+    Raises:
+      ValueError: activations of another shape or not finite, labels out of range.
+    """
+    activations = checks.matrix("activations", activations, [None] * 4)
+    num_examples, height, width, num_units = activations.shape
+    flat = activations.reshape(num_examples, -1)
+    _, gains = unit_thresholds(flat, predictions, num_classes, **options)
+    best = gains.reshape(height * width, num_units).argmax(0)
+    return np.stack(np.unravel_index(best, (height, width)), axis=1)
 
 
 def binarize_targets(

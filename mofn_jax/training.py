@@ -123,8 +123,8 @@ def train(
       ValueError: num_epochs or batch_size below 1, learning_rate negative, inputs not finite,
         labels outside 0..k-1, or a network with fewer classes than the dataset.
     """
-    checks.at_least("num_epochs", num_epochs, 1)
-    checks.at_least("batch_size", batch_size, 1)
+    num_epochs = checks.at_least("num_epochs", num_epochs, 1)
+    batch_size = checks.at_least("batch_size", batch_size, 1)
     checks.non_negative("learning_rate", learning_rate)
     for name, split in (("train", dataset.train), ("test", dataset.test)):
         checks.matrix(f"{name}.inputs", split.inputs, [None] * np.ndim(split.inputs))
@@ -181,10 +181,11 @@ def restore_params(path: str | os.PathLike[str]) -> Params:
       ValueError: no parameters there.
     """
     path = Path(path).absolute()
-    if not path.is_dir():
-        raise ValueError(f"path: no parameters in {path}")
-    with _checkpointer() as checkpointer:
-        return checkpointer.restore(path)
+    try:
+        with _checkpointer() as checkpointer:
+            return checkpointer.restore(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ValueError(f"path: no parameters in {path}") from error
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:

@@ -230,16 +230,36 @@ def test_progress_counts_every_unit_once():
 
 
 def test_a_second_layer_of_the_same_shape_compiles_nothing():
-    mofn.extract_layer(*random_layer(5))
-    with jax.log_compiles(True), jax.check_tracer_leaks(False):
-        compiled = []
+    compiled = []
 
-        def listener(event, duration, **_):
+    def listen(event, duration, **_):
+        if "compile" in event:
             compiled.append(event)
 
-        jax.monitoring.register_event_duration_secs_listener(listener)
-        mofn.extract_layer(*random_layer(6))
-    assert not [event for event in compiled if "compile" in event]
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        mofn.extract_layer(*random_layer(5, num_examples=61))  # a shape of no other test
+        assert compiled
+        compiled.clear()
+        mofn.extract_layer(*random_layer(6, num_examples=61))
+        assert not compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_with_64_bits_the_rules_are_the_same():
+    layer = random_layer(7, num_inputs=20)
+    front = mofn.extract_layer(*layer)
+    with jax.enable_x64(True):
+        assert str(mofn.extract_layer(*layer)) == str(front)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int32, np.float16])
+def test_weights_of_any_dtype(dtype):
+    _, inputs, targets = random_layer(8)
+    weights = np.random.default_rng(8).integers(0, 4, (7, 4)).astype(dtype)
+    as_double = mofn.extract_layer(weights.astype(np.float64), inputs, targets)
+    assert str(mofn.extract_layer(weights, inputs, targets)) == str(as_double)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +276,7 @@ def test_a_second_layer_of_the_same_shape_compiles_nothing():
         ({"targets": np.zeros((60, 4), int)}, "targets: expected booleans, got dtype int64"),
         ({"search": "magic"}, r"search: 'magic' is not known; expected one of \['best'"),
         ({"max_literals": 0}, "max_literals: expected an integer of at least 1, got 0"),
+        ({"memory_budget": 2e9}, "memory_budget: expected an integer of at least 1, got 2000000"),
     ],
 )
 def test_bad_input(change, message):
@@ -263,3 +284,14 @@ def test_bad_input(change, message):
     layer = {"weights": weights, "inputs": inputs, "targets": targets} | change
     with pytest.raises(ValueError, match=message):
         mofn.extract_layer(**layer)
+
+
+def test_held_out_inputs_of_another_shape():
+    network = mofn.MLP(2, hidden=(3,))
+    rng = np.random.default_rng(0)
+    params = network.init(jax.random.key(0), np.zeros((1, 5)))["params"]
+    layer, softmax = mofn.capture_layers(network, params, rng.standard_normal((20, 5)))
+    with pytest.raises(ValueError, match=r"held_out: expected inputs of shape \(5,\), got \(3,\)"):
+        mofn.explain_layer(layer, held_out=softmax)
+    with pytest.raises(ValueError, match="inputs: has no elements"):
+        mofn.extract_network(network, params, np.zeros((0, 5)))

@@ -84,6 +84,22 @@ def test_merged_front_is_the_front_of_all():
     ] == expected
 
 
+def test_of_rules_of_equal_loss_the_less_complex_is_selected():
+    literals = mofn.Literals(*np.zeros((3, 0)))
+    beta = 0.3
+    for num_examples in range(1, 200):  # 3 / 20 + 0.3 < 9 / 20, to a float
+        for fewer in range(num_examples):
+            more = fewer + 0.3 * num_examples
+            if more != int(more) or more > num_examples:
+                continue
+            unit = tuple(
+                mofn.Candidate(1, literals, int(errors), complexity)
+                for errors, complexity in ((more, 0.0), (fewer, 1.0))
+            )
+            front = mofn.RuleFront((unit,), np.array([0]), num_examples, num_inputs=2)
+            assert mofn.select_rules(front, beta)[0].complexity == 0
+
+
 def test_fronts_of_other_examples_do_not_merge():
     front = mofn.RuleFront(((),), np.array([4]), num_examples=8, num_inputs=2)
     with pytest.raises(ValueError, match="same units on the same examples"):

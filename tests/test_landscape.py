@@ -1,16 +1,22 @@
 """The landscape experiment through its own main: whole, and stopped and taken up again."""
 
 import csv
+import subprocess
+import sys
+import time
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from absl import flags
+from processes import ROOT
 
 import mofn_jax as mofn
 from experiments import landscape
 
 
-def run(folder, name, **options):
-    options = {
+def flags_of(folder, name, **options):
+    return {
         "workdir": folder / name,
         "trained": folder / "trained",
         "dataset": "wine",
@@ -20,13 +26,20 @@ def run(folder, name, **options):
         "shown_betas": "0.1",
         **options,
     }
+
+
+def run(folder, name, **options):
+    options = flags_of(folder, name, **options)
     landscape.main(["landscape", *(f"--{key}={value}" for key, value in options.items())])
     with open(folder / name / "landscape.csv") as file:
         return list(csv.DictReader(file))
 
 
-def test_every_layer_of_every_network(tmp_path, capsys):
+def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
     rows = run(tmp_path, "run", seeds="0,1")
+    monkeypatch.undo()
     assert len(rows) == 2 * 2 * 3 * 2 * 2  # activations, seeds, layers, searches, betas
     paper, best = (
         {(*list(row.values())[:4], row["layer"], row["beta"]): row for row in some}
@@ -40,7 +53,7 @@ def test_every_layer_of_every_network(tmp_path, capsys):
         ]
         assert losses[1] <= losses[0]
     for search in ("weight_order", "best"):
-        path = tmp_path / f"run/cases/wine-SmallMLP-relu-0/softmax-{search}.rules.json"
+        path = tmp_path / f"run/cases/wine-SmallMLP-relu-0-3/softmax-{search}.rules.json"
         rules = mofn.rules_from_json(path.read_text())
         assert {(rule.layer, rule.beta) for rule in rules} == {("softmax", 0), ("softmax", 0.1)}
     table = (tmp_path / "run/landscape.md").read_text()
@@ -49,6 +62,57 @@ def test_every_layer_of_every_network(tmp_path, capsys):
     row = best["wine", "SmallMLP", "tanh", "0", "softmax", "0.1"]
     assert f"({row['inputs']} → 3)" in table
     assert (tmp_path / "run/SmallMLP.png").read_bytes().startswith(b"\x89PNG")
+    lines = (tmp_path / "run/softmax_rules.txt").read_text().splitlines()
+    heads = [line for line in lines if line.startswith("wine")]
+    assert heads == [
+        f"wine-SmallMLP-{activation}-0-3, {search}, beta 0.1"  # of the first seed, at shown betas
+        for activation in ("relu", "tanh")
+        for search in ("weight_order", "best")
+    ]
+    start = lines.index("wine-SmallMLP-relu-0-3, best, beta 0.1") + 1
+    assert lines[start : start + 3] == [str(rule) for rule in rules if rule.beta == 0.1]
+
+    titles = [ax.get_title() for ax in figures[-1].axes]
+    assert titles == [
+        f"SmallMLP, {activation}: {search}"
+        for search in ("weight order", "best")
+        for activation in ("relu", "tanh")
+    ]
+    for ax, (activation, search) in zip(
+        figures[-1].axes,
+        [(a, s) for s in ("weight_order", "best") for a in ("relu", "tanh")],
+        strict=True,
+    ):
+        some = [row for row in rows if (row["activation"], row["search"]) == (activation, search)]
+        curves = [line for line in ax.lines if len(line.get_xdata()) == 2]
+        drawn = sorted(y for line in curves for y in line.get_ydata())
+        expected = [
+            np.mean([float(r[side]) for r in some if (r["layer"], r["beta"]) == (layer, beta)])
+            for side in ("error", "held_out_error")
+            for layer in ("dense_0", "dense_1", "softmax")
+            for beta in ("0.0", "0.1")
+        ]
+        np.testing.assert_allclose(drawn, sorted(expected))
+        low, high = ax.get_ylim()
+        assert low == 0
+        assert all(line.get_ydata().max() < high for line in ax.lines if len(line.get_ydata()))
+    plt.close("all")
+
+
+def test_killed_and_taken_up_again(tmp_path):
+    options = {"activations": "relu", "num_epochs": 2}
+    whole = run(tmp_path / "whole", "run", **options)
+    killed = tmp_path / "killed"
+    arguments = [f"--{key}={value}" for key, value in flags_of(killed, "run", **options).items()]
+    command = [sys.executable, "-m", "experiments.landscape", *arguments]
+    for pattern in ("params*", "dense_0-weight_order*"):  # both while they are made and after
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=-1)
+        with process:
+            while not any(killed.rglob(pattern)):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.01)
+            process.kill()
+    assert run(killed, "run", **options) == whole
 
 
 def test_stopped_and_taken_up_again(tmp_path, monkeypatch):
@@ -88,3 +152,20 @@ def test_other_flags_need_another_folder(tmp_path):
     run(tmp_path, "run", activations="relu")
     with pytest.raises(flags.Error, match=r"holds results of other flags \(betas\)"):
         run(tmp_path, "run", activations="relu", betas="0,1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"networks": "SmallMLP,mlp"}, "flag --networks=.*one of them is not of .*'SmallMLP'"),
+        ({"activations": "gelu"}, "flag --activations=.*one of them is not of"),
+        ({"searches": "beem"}, "flag --searches=.*one of them is not of .*'best'"),
+        ({"seeds": "0.5"}, "seeds: '0.5' is not an integer of at least 0"),
+        ({"betas": "-1"}, "betas: '-1' is not a number of at least 0"),
+        ({"layers": "dense_7", "num_epochs": 1}, "layers: none of dense_7 in any of the networks"),
+        ({"networks": "CNN"}, "networks: CNN needs images, wine has none"),
+    ],
+)
+def test_flags_it_does_not_take(tmp_path, options, message):
+    with pytest.raises(flags.Error, match=message):
+        run(tmp_path, "run", **options)

@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 
 import mofn_jax as mofn
@@ -225,7 +224,7 @@ def test_logits_of_another_shape():
         mofn.capture_layers(network, start(network), IMAGES)
 
 
-def test_bad_input_of_patches_and_positions():
+def test_bad_input_of_patches():
     network = mofn.CNN(2)
     convolution, *_, softmax = mofn.capture_layers(network, start(network), IMAGES)
     for position in [(6, 0), (0, 6), (-1, 0)]:
@@ -233,8 +232,6 @@ def test_bad_input_of_patches_and_positions():
             mofn.patches(convolution, position)
     with pytest.raises(ValueError, match="layer: expected a convolution, got 'softmax'"):
         mofn.patches(softmax, (0, 0))
-    with pytest.raises(ValueError, match="activations: expected shape"):
-        layers.most_informative_positions(np.zeros((4, 3)), np.zeros(4, int), 2)
 
 
 def test_a_network_of_one_layer():
@@ -244,27 +241,6 @@ def test_a_network_of_one_layer():
     (layer,) = mofn.capture_layers(network, params, inputs)
     assert (layer.kind, layer.name) == ("softmax", "")
     np.testing.assert_array_equal(layer.weights, params["kernel"])
-
-
-def test_most_informative_position_is_that_of_largest_gain():
-    rng = np.random.default_rng(0)
-    activations = np.maximum(rng.standard_normal((30, 2, 3, 2)), 0).astype(np.float32)
-    labels = rng.integers(0, 3, 30)
-    activations[:, 1, 2, 0] = labels
-    activations[:, 0, 1, 1] = activations[:, 1, 0, 1] = labels >= 1  # a tie
-    activations[:, 0, 0, 1] = 7
-    found = layers.most_informative_positions(activations, labels, 3)
-    assert found.tolist() == [[1, 2], [0, 1]]
-    for unit, (row, column) in enumerate(found):
-        best = max(
-            oracle.gain(activations[:, i, j, unit].tolist(), labels.tolist(), threshold)
-            for i, j in np.ndindex(2, 3)
-            for threshold in oracle.candidates(activations[:, i, j, unit].tolist())
-        )
-        values = activations[:, row, column, unit].tolist()
-        assert best == max(
-            oracle.gain(values, labels.tolist(), t) for t in oracle.candidates(values)
-        )
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,16 @@ def test_a_cnn_wants_images():
 def test_images_too_small_for_the_blocks():
     with pytest.raises(ValueError, match=r"inputs: images \(4, 4\) are too small"):
         mofn.CNN(2).init(jax.random.key(0), IMAGES[:, :4, :4])
+
+
+@pytest.mark.parametrize(
+    ("lists", "tuples"),
+    [
+        (mofn.MLP(2, hidden=[4, 3]), mofn.MLP(2, hidden=(4, 3))),
+        (mofn.CNN(2, conv_blocks=[[2], [3]], dense=[4]), mofn.CNN(2, ((2,), (3,)), (4,))),
+        (mofn.Autoencoder(2, hidden=[4]), mofn.Autoencoder(2, hidden=(4,))),
+    ],
+)
+def test_sizes_may_be_lists(lists, tuples):
+    assert lists == tuples
+    assert hash(lists) == hash(tuples)  # jit asks for it

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from test_report import make_result
 
@@ -49,3 +50,11 @@ def test_summary_shows_the_softmax_rules_of_the_largest_good_beta():
     assert "softmax rules at beta 0.5:" in text
     assert str(result.rules[0.5][0]) in text
     assert str(result.rules[0.1][0]) not in text
+
+
+def test_summary_of_a_network_that_predicts_one_class():
+    targets = mofn.softmax_targets(np.zeros(4, int), 2)
+    front = mofn.extract_layer(np.ones((3, 2)), np.eye(4, 3), targets)
+    rules = {beta: mofn.select_rules(front, beta) for beta in (0.0, 0.5)}
+    result = mofn.LayerRules("softmax", "softmax", np.full(2, np.nan), 2, front, rules)
+    assert "softmax rules at beta 0.5:\nunit 0 <=> true" in outputs.summary([result])

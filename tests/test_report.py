@@ -41,6 +41,16 @@ def test_rows_are_means_over_units():
     assert (first.literals, second.literals) == (1.5, 0.5)
 
 
+def test_constant_units_take_no_part():
+    result = make_result()
+    constant = mofn.Rule(2, 1, (), 0.0, 0.0, 0.0, held_out_error=0.9, held_out_baseline_error=0.1)
+    more = result._replace(rules={beta: (*r, constant) for beta, r in result.rules.items()})
+    assert report.layer_rows(more) == report.layer_rows(result)
+    alone = report.layer_rows(result._replace(rules={0.0: (constant,)}))[0]
+    assert all(math.isnan(value) for value in alone[7:])
+    assert "-" in report.format_table([alone])
+
+
 def test_without_held_out_examples_the_skill_is_of_the_others():
     row = report.layer_rows(make_result(held_out=False))[0]
     assert math.isnan(row.held_out_error)

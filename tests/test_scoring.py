@@ -160,7 +160,7 @@ def test_worked_complexities(num_inputs, expected):
     np.testing.assert_allclose(found, list(expected.values()), atol=1e-6)
 
 
-@pytest.mark.parametrize("num_inputs", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("num_inputs", [1, 2, 3, 7, 40, 128])
 def test_complexity_against_the_oracle_with_exact_ties(num_inputs):
     rules = [(m, taken) for taken in range(num_inputs + 1) for m in range(taken + 2)]
     found = scoring.complexity(*np.transpose(rules), num_inputs).tolist()
@@ -172,3 +172,8 @@ def test_complexity_against_the_oracle_with_exact_ties(num_inputs):
     assert all(len(values) == 1 for values in by_length.values())
     if num_inputs > 1:  # and rules of different length differ
         assert len(set(found)) == len(by_length)
+
+
+def test_complexity_of_more_literals_than_inputs():
+    with pytest.raises(ValueError, match="num_literals: expected at most 3, got 4"):
+        scoring.complexity(2, [3, 4], num_inputs=3)

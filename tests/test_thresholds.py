@@ -189,3 +189,37 @@ def test_bad_input_of_best_thresholds(arguments, message):
 def test_bad_input_of_binarize_targets(activations, predictions, message):
     with pytest.raises(ValueError, match=message):
         mofn.binarize_targets(activations, predictions, 2)
+
+
+def test_most_informative_position_is_that_of_largest_gain():
+    rng = np.random.default_rng(0)
+    activations = np.maximum(rng.standard_normal((30, 2, 3, 2)), 0).astype(np.float32)
+    labels = rng.integers(0, 3, 30)
+    activations[:, 1, 2, 0] = labels
+    activations[:, 0, 1, 1] = activations[:, 1, 0, 1] = labels >= 1  # a tie
+    activations[:, 0, 0, 1] = 7
+    found = mofn.most_informative_positions(activations, labels, 3)
+    assert found.tolist() == [[1, 2], [0, 1]]
+    for unit, (row, column) in enumerate(found):
+        best = max(
+            oracle.gain(activations[:, i, j, unit].tolist(), labels.tolist(), threshold)
+            for i, j in np.ndindex(2, 3)
+            for threshold in oracle.candidates(activations[:, i, j, unit].tolist())
+        )
+        values = activations[:, row, column, unit].tolist()
+        assert best == max(
+            oracle.gain(values, labels.tolist(), t) for t in oracle.candidates(values)
+        )
+
+
+def test_positions_are_of_a_convolution():
+    with pytest.raises(ValueError, match="activations: expected shape"):
+        mofn.most_informative_positions(np.zeros((4, 3)), np.zeros(4, int), 2)
+
+
+def test_classes_never_predicted_change_nothing():
+    rng = np.random.default_rng(0)
+    activations, labels = rng.standard_normal((50, 6)), rng.integers(0, 3, 50)
+    few = mofn.unit_thresholds(activations, labels, 3)
+    many = mofn.unit_thresholds(activations, 1000 * labels, 10**9)
+    np.testing.assert_array_equal(few, many)

@@ -10,7 +10,7 @@ from experiments import trained
 
 def options(folder, **values):
     flag_values = flags.FlagValues()
-    trained.define_flags(flag_values)
+    trained.define_flags(flag_values, networks=["MLP"], seeds=[0])
     values = {"trained": folder, **values}
     flag_values(["script", *(f"--{name}={value}" for name, value in values.items())])
     return flag_values
@@ -45,3 +45,15 @@ def test_cases_are_ordered_by_seed_and_named():
         "wine-MLP-relu-1",
         "wine-CNN-relu-1",
     ]
+
+
+def test_results_of_other_epochs_have_another_name(tmp_path):
+    case = trained.Case("wine", "SmallMLP", "relu", 0)
+    assert trained.name(case, options(tmp_path, num_epochs=3)) == "wine-SmallMLP-relu-0-3"
+    assert trained.name(case, options(tmp_path)) == "wine-SmallMLP-relu-0-300"
+    assert trained.name(case._replace(network="MLP"), options(tmp_path)) == "wine-MLP-relu-0-20"
+
+
+def test_a_cnn_needs_images(tmp_path):
+    with pytest.raises(flags.Error, match="networks: CNN needs images, wine has none"):
+        trained.train_or_restore(trained.Case("wine", "CNN", "relu", 0), options(tmp_path))

@@ -84,11 +84,6 @@ def test_parameters_survive_the_disk(tmp_path):
     np.testing.assert_array_equal(logits, NETWORK.apply({"params": params}, WINE.test.inputs)[0])
 
 
-def test_no_parameters_to_restore(tmp_path):
-    with pytest.raises(ValueError, match="path: no parameters in"):
-        mofn.restore_params(tmp_path / "nothing")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -115,6 +110,13 @@ def test_bad_data(inputs, labels, message):
     dataset = WINE._replace(train=mofn.Split(inputs.astype(np.float32), labels))
     with pytest.raises(ValueError, match=message):
         mofn.train(jax.random.key(0), NETWORK, dataset)
+
+
+def test_a_folder_without_parameters(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "none"):
+        with pytest.raises(ValueError, match="path: no parameters in"):
+            mofn.restore_params(tmp_path / name)
 
 
 def test_a_network_with_too_few_classes():

@@ -15,7 +15,7 @@ the pool, R rows of literals and one empty row, n inputs, u units, W words of 32
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -246,9 +246,14 @@ def _prepare(words, word_signs, target, literals, best, free, largest) -> Unit:
         words=jnp.concatenate([words, np.zeros_like(words[:1])]),
         signs=jnp.asarray(word_signs),
         inputs=jnp.append(owners, -1).astype(jnp.int32),
-        hashes=jax.random.bits(jax.random.key(0), (num_rows + 1,)),
+        hashes=jnp.asarray(_hashes(num_rows + 1)),
         starts=jnp.asarray(starts),
     )
+
+
+@lru_cache(maxsize=2)
+def _hashes(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(2**32, size=count, dtype=np.uint32)
 
 
 def _gains(on: np.ndarray, off: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -400,7 +405,7 @@ def fill(unit: Unit, openings: Openings, width: int) -> Beam:
     taken = (unit.inputs[openings.others][:, :, None] == unit.inputs[None, None, :-1]).any(1)
     legal = ~taken & (openings.counts != NO_SET)[:, None]
     counts = jnp.where(legal, openings.counts[:, None] + decided, NO_SET)
-    hashes = unit.hashes[openings.others].sum(1)[:, None] + unit.hashes[None, :-1]
+    hashes = set_hashes(unit, openings.others)[:, None] + unit.hashes[None, :-1]
     places, counts = first_distinct(counts.reshape(-1), hashes.reshape(-1), width)
     place, literal = jnp.divmod(places, len(unit.words) - 1)
     sets = openings.others[place].at[:, -1].set(literal)
@@ -409,8 +414,13 @@ def fill(unit: Unit, openings: Openings, width: int) -> Beam:
 
 def best_distinct(unit: Unit, pool: Beam, width: int) -> Beam:
     """The best different sets of a pool [C], the best first, of equals the first in the pool."""
-    places, counts = first_distinct(pool.counts, unit.hashes[pool.sets].sum(1), width)
+    places, counts = first_distinct(pool.counts, set_hashes(unit, pool.sets), width)
     return Beam(pool.sets[places], counts)
+
+
+def set_hashes(unit: Unit, sets: jax.Array) -> jax.Array:
+    """The hashes of sets [P, K]: [P] uint32."""
+    return unit.hashes[sets].sum(1, dtype=jnp.uint32)
 
 
 def first_distinct(counts: jax.Array, hashes: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:

@@ -108,4 +108,4 @@ def _counts_by_word(rows: jax.Array, columns: jax.Array, signs: jax.Array) -> ja
 
 def _counts_at_once(rows: jax.Array, columns: jax.Array, signs: jax.Array) -> jax.Array:
     both = jax.lax.population_count(rows[:, None] & columns[None]).astype(jnp.int32)
-    return (both * signs[None, None]).sum(-1)
+    return (both * signs[None, None]).sum(-1, dtype=jnp.int32)
