@@ -71,14 +71,15 @@ def plot_rule_card(
     pictures,
     *,
     per_literal: int = 6,
+    examples: Sequence[int] = (),
     input_names: Sequence[str] | None = None,
     figure: Figure | SubFigure | None = None,
 ) -> np.ndarray:
     """A rule, and for each of its literals the pictures that most excite the input it names.
 
-    A row for each literal, with its text and the share of the examples on which it holds; a negated
-    literal holds when its input is *not* excited as by these pictures. Above each picture: the
-    value of the input. All pictures share one scale from black to white.
+    A row for each literal, with its text and on how many examples it holds; a negated literal holds
+    when its input is *not* excited as by these pictures. Above each picture: the value of the
+    input. All pictures share one scale from black to white.
 
     Args:
       rule: the rule.
@@ -86,23 +87,27 @@ def plot_rule_card(
       pictures: [E, H, W] or [E, H, W, C] real numbers, what to show of each example; C is 1, or 3
         for colours.
       per_literal: how many pictures of each literal, at most E.
+      examples: indices of examples to show in front, with whether each literal holds on them.
       input_names: [n] names of the inputs; see `format_rule`.
       figure: where to draw; None for a new figure.
 
     Returns:
-      The Axes, [N, pictures] for N literals; none for a constant rule.
+      The Axes, [N, examples + pictures] for N literals; none for a constant rule.
 
     Raises:
       ValueError: inputs not finite, or fewer than the rule names; pictures not finite, of another
-        shape or number; per_literal below 1.
+        shape or number; per_literal below 1; examples that there are not.
     """
     inputs = inputs_of_rules([rule], inputs)
     sizes: list[int | None] = [len(inputs), None, None, None]
     pictures = checks.matrix("pictures", pictures, sizes[: max(3, min(4, np.ndim(pictures)))])
     if pictures.ndim == 4 and pictures.shape[3] not in (1, 3):
         raise ValueError(f"pictures: expected 1 or 3 channels, got {pictures.shape[3]}")
-    columns = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
-    rows = len(rule.literals)
+    per_literal = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
+    for example in examples:
+        if not 0 <= example < len(inputs):
+            raise ValueError(f"examples: expected indices below {len(inputs)}, got {example}")
+    rows, columns = len(rule.literals), len(examples) + per_literal
     if figure is None:
         size = (3 + 0.9 * columns, 1.2 + 1.1 * rows)
         figure = plt.figure(figsize=size, layout="constrained")
@@ -112,21 +117,27 @@ def plot_rule_card(
     figure.suptitle("\n".join(textwrap.fill(part, letters) for part in parts), fontsize=9)
     if rows == 0:
         return np.empty((0, columns), object)
-    figure.supxlabel("examples on which each literal's input is largest, and its value", fontsize=9)
+    below = "examples on which each literal's input is largest, and its value"
+    if len(examples):
+        below = f"the {len(examples)} chosen; then {below}"
+    figure.supxlabel(below, fontsize=9)
     axes = figure.subplots(rows, columns, squeeze=False)
     low, high = float(pictures.min()), float(pictures.max())
     texts = format_literals(rule, input_names)
     for row, literal, text in zip(axes, rule.literals, texts, strict=True):
         values = inputs[:, literal.input].astype(np.float64)
-        for ax, example in zip(row, np.argsort(-values, kind="stable"), strict=False):
+        holds = (inputs[:, literal.input] >= literal.threshold) != literal.negated
+        largest = np.argsort(-values, kind="stable")[:per_literal]
+        for ax, example in zip(row, [*examples, *largest], strict=True):
             picture = (pictures[example].astype(np.float64) - low) / ((high - low) or 1)
             ax.imshow(picture, cmap="gray", vmin=0, vmax=1)
             ax.set_title(f"{values[example]:.4g}", fontsize=9)
             ax.set_xticks([])
             ax.set_yticks([])
-        share = ((inputs[:, literal.input] >= literal.threshold) != literal.negated).mean()
-        when = "NOT like these" if literal.negated else "like these"
-        label = f"{text}\nholds when {when},\non {share:.0%} of the examples"
+        for ax, example in zip(row, examples, strict=False):
+            ax.set_xlabel("holds" if holds[example] else "does not hold", fontsize=9)
+        label = f"{text}\nholds on {holds.mean():.0%} of all examples,\n"
+        label += f"on {holds[largest].sum()} of the {per_literal} that most excite it"
         row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
     return axes
 

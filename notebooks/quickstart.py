@@ -17,8 +17,8 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/quickstart.ipynb)
 #
-# You train a small network, get the rules it works by, check one of them by hand on one example,
-# and see how true it is. It takes about half a minute on two CPU cores.
+# You train a small network, get rules that say when its units are on, check one of them by hand on
+# one example, and see how true it is. It takes about half a minute on two CPU cores.
 
 # %%
 try:
@@ -89,8 +89,11 @@ print(malignant)
 
 # %% [markdown]
 # Read `2 of {A, B, C}` as "at least two of A, B and C hold". The literals are about the hidden
-# layer: `x8` is the activation of hidden unit 8. And what does the first hidden unit that the rule
-# names stand for? It has a rule of its own, about the measurements.
+# layer: `x8` is the activation of hidden unit 8. In brackets: how often the rule is wrong on the
+# training examples, how often the better constant rule is, and both on the held-out examples.
+#
+# And what does the first hidden unit that the rule names stand for? It has a rule of its own, about
+# the measurements.
 
 # %%
 unit = malignant.literals[0].input
@@ -99,7 +102,8 @@ print(mofn.format_rule(rule, measurements))
 
 # %% [markdown]
 # The left side says when we call the unit "on": its activation reaches the threshold that tells
-# most about the class the network predicts.
+# most about the class the network predicts. That need not be the threshold of the literal above,
+# which tells most about "malignant": each rule explains its own layer, and they do not chain.
 #
 # ## Check it by hand
 #

@@ -107,7 +107,8 @@ print(
 # %% [markdown]
 # ## A unit of a real network
 #
-# A network with 32 hidden units learns to tell digits apart. When does it say "3"?
+# A network with 32 hidden units learns to tell digits apart. When does it say "3"? (Two of the
+# hidden units are never active. An input that never changes gives no literal.)
 
 # %%
 digits = mofn.load_dataset("digits")
@@ -140,7 +141,8 @@ ax = plots.plot_scores(errors)
 #
 # A rule of few literals is easy to read, a rule of many may err less. *Complexity* is the length of
 # the rule written as a DNF (an "or" of "ands"), on a log scale from 0 to 1. A rule is worth having
-# if no other beats it in both error and complexity. These rules are the unit's *front*.
+# if no other beats it in both error and complexity. These rules are the unit's *front*. (A single
+# literal counts as no more complex than a constant rule: 0.)
 
 # %%
 front = mofn.extract_layer(weights, softmax.inputs, targets, search="weight_order")

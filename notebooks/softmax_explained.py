@@ -85,18 +85,23 @@ for ax, example in zip(axes, (right, wrong), strict=True):
 # ## What do the literals stand for?
 #
 # The rule of this answer is about hidden units, and a number such as `x7` says little. So each row
-# below shows the test images that most excite one of the units. A literal with `>=` holds when the
-# unit is excited, as by these images. A literal with `<` holds when it is *not*.
+# below shows the test images that most excite one of the units, and its activation. A literal with
+# `>=` holds when the unit is excited enough, by these images and weaker ones down to the threshold.
+# A literal with `<` holds when it is *not*: the images then show what must be absent. In front, the
+# two images from above.
 
 # %%
 rule = rules[answer]
-axes = plots.plot_rule_card(rule, softmax.inputs, digits.test.inputs)
+axes = plots.plot_rule_card(
+    rule, softmax.inputs, digits.test.inputs, per_literal=5, examples=(right, wrong)
+)
 
 # %% [markdown]
 # ## The rule at work
 #
 # First on the image that the network gets right, then on the one that it gets wrong. A rule
-# explains the network, not the digits: a true rule follows the network into its mistakes.
+# explains the network, not the digits: a rule that were always true would follow the network into
+# its mistakes. Does this one?
 
 # %%
 for name, example in (("right", right), ("wrong", wrong)):
@@ -128,5 +133,6 @@ print(f"where the network is right: {agrees[is_right].mean():.1%} of {is_right.s
 print(f"where the network is wrong: {agrees[~is_right].mean():.1%} of {(~is_right).sum()} images")
 
 # %% [markdown]
-# The rules follow the network far better where it is right: a short rule keeps what is typical of
-# an answer, and mistakes are made on images that are not typical. A lower beta gives longer rules.
+# The network is wrong on so few images that the second number is a rough one. Still the rules
+# follow it less often there: short rules keep what is typical of an answer, and mistakes are made
+# on images that are not typical. A lower beta gives longer rules.

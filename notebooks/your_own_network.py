@@ -97,9 +97,10 @@ for layer in mofn.capture_layers(network, params, images):
     print(f"{layer.name}: {layer.kind}, in {layer.inputs.shape}, out {layer.activations.shape}")
 
 # %% [markdown]
-# `extract_network` captures and explains, all layers or those you name. Of a convolution's filter
-# the most informative position is explained: "c0[-1,+1]" is channel 0 of its input, one row above
-# and one column right of the centre of its patch. Below the table, three rules of each layer.
+# `extract_network` captures and explains, all layers or those you name: here the first and the
+# last. Of a convolution's filter the most informative position is explained: "c0[-1,+1]" is channel
+# 0 of its input, one row above and one column right of the centre of its patch. Below the table,
+# three rules of each layer.
 
 # %%
 results = mofn.extract_network(
@@ -166,12 +167,14 @@ hidden_targets, thresholds = mofn.binarize_targets(train_hidden, train_predictio
 front = mofn.extract_layer(model.coefs_[0], wine.train.inputs, hidden_targets)
 rules = mofn.select_rules(front, beta=0.3)
 rules = mofn.measure_held_out(rules, wine.test.inputs, test_hidden >= thresholds)
-for rule in rules:
-    print(mofn.format_rule(rule, names))
+for rule, threshold in zip(rules, thresholds, strict=True):
+    print(mofn.format_rule(rule._replace(unit_threshold=threshold), names))
 
 # %% [markdown]
 # Not even weights are needed. With `None` in their place, a rule can span several layers: here from
-# the measurements straight to the answer.
+# the measurements straight to the answer. Read the first as: the network says "kind 0" when all
+# three measurements are at least so large, in standard deviations above the mean of the training
+# examples.
 
 # %%
 front = mofn.extract_layer(None, wine.train.inputs, train_targets)

@@ -4,6 +4,7 @@ They run as scripts, in this process: what one compiles the next need not, and w
 """
 
 import runpy
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -44,8 +45,11 @@ def test_notebook_is_shown_as_it_ran(name):
     path = FOLDER / f"{name}.ipynb"
     assert path.stat().st_size < 700_000
     cells = jupytext.read(path).cells
-    assert f"/blob/main/notebooks/{name}.ipynb" in cells[0].source  # opens itself on Colab
-    assert "%pip install" in cells[1].source
+    metadata = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())
+    repository = metadata["project"]["urls"]["Repository"]
+    badge = repository.replace("https://github.com", "https://colab.research.google.com/github")
+    assert f"]({badge}/blob/main/notebooks/{name}.ipynb)" in cells[0].source  # opens itself
+    assert f'%pip install -q "mofn_jax @ git+{repository}"' in cells[1].source
     code = [cell for cell in cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
@@ -89,7 +93,7 @@ def test_softmax_explained_follows_a_right_and_a_wrong_answer(run):
     right, wrong, answer = (variables[name] for name in ("right", "wrong", "answer"))
     labels = variables["digits"].test.labels
     assert labels[right] == answer != labels[wrong]
-    assert variables["axes"].shape == (len(variables["rule"].literals), 6)
+    assert variables["axes"].shape == (len(variables["rule"].literals), 2 + 5)
     assert variables["rule"].unit == answer
     assert printed.count(" <=> ") == 10
     for name, example in (("right", right), ("wrong", wrong)):

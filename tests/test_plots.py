@@ -35,8 +35,22 @@ def test_landscape_draws_a_curve_for_each_layer_and_kind_of_example():
     np.testing.assert_allclose(baselines, [0.125, 0.125])
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["conv_0", "dense_0", "on held-out examples", "constant rule"]
+    assert {line.get_color() for line in ax.lines if list(line.get_xdata()) == [0]} == {"black"}
+    assert [line.get_markerfacecolor() for line in curves[1::2]] == ["white", "white"]
+    assert (ax.get_xscale(), ax.get_ylim()[0]) == ("symlog", 0)
     assert ax.get_xlabel() == "mean complexity of the rules (0 to 1)"
     assert ax.get_ylabel() == "mean error (share of examples)"
+
+
+def test_landscape_of_rows_in_any_order_without_held_out_examples():
+    rows = [
+        report.layer_rows(make_result(held_out=False)._replace(name=name))[beta]
+        for beta in (0, 1)
+        for name in ("b", "a")
+    ]
+    ax = plots.plot_landscape(rows)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["b", "a", "constant rule"]
 
 
 def test_landscape_draws_on_the_axes_it_is_given():
@@ -65,8 +79,8 @@ def test_rule_card_shows_the_pictures_that_excite_each_input_most():
             assert ax.get_title() == value
     labels = [row[0].get_ylabel() for row in axes]
     assert labels == [
-        "x1 >= 6\nholds when like these,\non 50% of the examples",
-        "x2 < 1.5\nholds when NOT like these,\non 25% of the examples",
+        "x1 >= 6\nholds on 50% of all examples,\non 2 of the 3 that most excite it",
+        "x2 < 1.5\nholds on 25% of all examples,\non 0 of the 3 that most excite it",
     ]
     figure = axes[0, 0].figure
     assert figure.get_suptitle() == (
@@ -74,6 +88,21 @@ def test_rule_card_shows_the_pictures_that_excite_each_input_most():
     )
     assert (
         figure.get_supxlabel() == "examples on which each literal's input is largest, and its value"
+    )
+
+
+def test_rule_card_shows_the_examples_asked_for_in_front():
+    rule = make_rule(mofn.Literal(1, 6.0, False), mofn.Literal(2, 1.5, True))
+    axes = plots.plot_rule_card(rule, INPUTS, PICTURES, per_literal=1, examples=[0, 3])
+    assert axes.shape == (2, 3)
+    for row, values in zip(axes, ("567", "134"), strict=True):
+        assert [ax.get_title() for ax in row] == list(values)
+        for ax, example in zip(row, (0, 3), strict=False):
+            np.testing.assert_allclose(ax.images[0].get_array(), PICTURES[example] / 23)
+    said = [[ax.get_xlabel() for ax in row] for row in axes]
+    assert said == [["does not hold", "holds", ""], ["holds", "does not hold", ""]]
+    assert axes[0, 0].get_ylabel() == (
+        "x1 >= 6\nholds on 50% of all examples,\non 1 of the 1 that most excite it"
     )
 
 
@@ -124,6 +153,7 @@ def test_rule_card_draws_on_the_figure_it_is_given():
         ({"pictures": PICTURES[0]}, r"pictures: expected shape \[4, any, any\], got \[2, 3\]"),
         ({"pictures": np.zeros((4, 2, 3, 2))}, "pictures: expected 1 or 3 channels, got 2"),
         ({"per_literal": 0}, "per_literal: expected an integer of at least 1, got 0"),
+        ({"examples": [0, 4]}, "examples: expected indices below 4, got 4"),
     ],
 )
 def test_bad_input_to_rule_card(changes, message):
