@@ -9,8 +9,10 @@ Several processes (`jax.distributed`) run the same program on the same arrays, a
 all the results.
 """
 
+import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -21,7 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mofn_jax import checks
-from mofn_jax.chunking import row_slices
+from mofn_jax.chunking import chunks, row_slices
 
 UNITS, EXAMPLES = AXES = ("units", "examples")
 _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
@@ -192,20 +194,31 @@ def divide(
 ) -> Any:
     """`function(*divided, *shared, **options)`, its elements divided among all devices.
 
+    Without a mesh, on a CPU, among its cores: XLA runs a loop over elements on one of them.
+
     Args:
       function: jitted, of the same object at each call; works on each element, along the first
         axis of the divided arguments and of its results, by itself.
       divided: trees of arrays [C, ...].
       shared: arrays that all elements need.
-      mesh: the devices; None for a plain call.
+      mesh: the devices; None for the default one.
       **options: static arguments.
 
     Returns:
       The function's results, on the host.
     """
-    if mesh is None:
-        return jax.tree.map(np.asarray, function(*divided, *shared, **options))
     total = len(jax.tree.leaves(divided)[0])
+    if mesh is None:
+        cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        shares = list(chunks(total, -(-total // cores)))
+
+        def run(share: slice) -> Any:
+            some = jax.tree.map(lambda array: array[share], tuple(divided))
+            return jax.tree.map(np.asarray, function(*some, *shared, **options))
+
+        with ThreadPoolExecutor(len(shares)) as pool:
+            parts = list(pool.map(run, shares))
+        return jax.tree.map(lambda *arrays: _joined(total, shares, arrays), *parts)
     missing = -total % mesh.size
 
     def place_divided(array) -> jax.Array:  # padded with elements that are as good as any
@@ -221,6 +234,13 @@ def divide(
         options=tuple(sorted(options.items())),
     )
     return jax.tree.map(lambda array: to_host(array)[:total], found)
+
+
+def _joined(total: int, shares: Sequence[slice], parts: Sequence[np.ndarray]) -> np.ndarray:
+    whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
+    for share, part in zip(shares, parts, strict=True):
+        whole[share] = part
+    return whole
 
 
 @partial(jax.jit, static_argnames=("function", "mesh", "options"))

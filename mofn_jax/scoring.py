@@ -253,7 +253,7 @@ def least_ranks_by_walk(
 
 
 @partial(jax.jit, static_argnames=("by_bits", "mesh"))
-def _least_ranks(literals, targets, examples, ranks, *, by_bits: bool, mesh: Mesh | None):
+def _least_ranks(literals, targets, examples, ranks, *, by_bits: bool, mesh: Mesh | None = None):
     """Of each unit (literals [u, N, W], targets [u, W]) the least ranks, [u, 32 W + 1]."""
     one = least_ranks_by_bits if by_bits else least_ranks_by_walk
 
@@ -344,11 +344,18 @@ def score_layer(
     ranks = order.ranks if mesh is None else meshes.place_whole(order.ranks, mesh)
     done = 0
     for units in chunks(num_units, at_once):
-        packed = _packed(
+        bits, packed_targets, examples = _packed(
             literals[units], inputs, targets[:, units], num_literals, memory_budget // 4, mesh
         )
-        least = _least_ranks(*packed, ranks, by_bits=by_bits, mesh=mesh)
-        yield from meshes.to_host(least)[done - units.start : units.stop - units.start]
+        if mesh is None:
+            least = meshes.divide(
+                _least_ranks, (bits, packed_targets), (examples, ranks), mesh=None, by_bits=by_bits
+            )
+        else:
+            least = meshes.to_host(
+                _least_ranks(bits, packed_targets, examples, ranks, by_bits=by_bits, mesh=mesh)
+            )
+        yield from least[done - units.start : units.stop - units.start]
         done = units.stop
 
 
