@@ -7,7 +7,7 @@ import pytest
 
 from mofn_jax.fronts import merge_fronts
 from mofn_jax.literals import Literals, literal_truth
-from mofn_jax.search import beam
+from mofn_jax.search import beam, beam_cells
 from mofn_jax.search.exact import NO_SET, exact
 from mofn_jax.search.weight_order import weight_order
 
@@ -107,9 +107,9 @@ def test_deterministic_in_one_piece_or_many():
 
 def test_a_second_layer_of_the_same_shape_compiles_nothing():
     beam.beam(*layer("linear"), **OPTIONS)
-    compiled = beam._search_units._cache_size()
+    compiled = beam.search_units._cache_size()
     beam.beam(*layer("random", seed=5), **OPTIONS)
-    assert beam._search_units._cache_size() == compiled
+    assert beam.search_units._cache_size() == compiled
 
 
 def test_all_sets_proven_leave_nothing_to_search():
@@ -135,8 +135,8 @@ def test_scores_of_all_swaps_are_exact(m):
             says = inputs[:, swapped].sum(1) >= m
             expected[tuple(swapped)] = (says != target).sum() - on
     sets = jnp.array([[*chosen, NUM_INPUTS, NUM_INPUTS]], jnp.int32)
-    start = beam.Beam(sets, jnp.zeros(1, jnp.int32))
-    found = jax.jit(lambda: beam.fill(unit, beam.with_one_less(unit, start, m), 100))()
+    start = beam_cells.Beam(sets, jnp.zeros(1, jnp.int32))
+    found = jax.jit(lambda: beam_cells.fill(unit, beam_cells.with_one_less(unit, start, m), 100))()
     # A literal put back where it was is no swap, but a set like any other.
     count = int((inputs[:, chosen].sum(1) >= m).astype(int) @ np.where(target, -1, 1))
     expected[tuple(chosen)] = count
