@@ -207,18 +207,9 @@ def divide(
     Returns:
       The function's results, on the host.
     """
-    total = len(jax.tree.leaves(divided)[0])
     if mesh is None:
-        cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-        shares = list(chunks(total, -(-total // cores)))
-
-        def run(share: slice) -> Any:
-            some = jax.tree.map(lambda array: array[share], tuple(divided))
-            return jax.tree.map(np.asarray, function(*some, *shared, **options))
-
-        with ThreadPoolExecutor(len(shares)) as pool:
-            parts = list(pool.map(run, shares))
-        return jax.tree.map(lambda *arrays: _joined(total, shares, arrays), *parts)
+        return _among_cores(partial(function, **options), divided, shared)
+    total = len(jax.tree.leaves(divided)[0])
     missing = -total % mesh.size
 
     def place_divided(array) -> jax.Array:  # padded with elements that are as good as any
@@ -236,11 +227,26 @@ def divide(
     return jax.tree.map(lambda array: to_host(array)[:total], found)
 
 
-def _joined(total: int, shares: Sequence[slice], parts: Sequence[np.ndarray]) -> np.ndarray:
-    whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
-    for share, part in zip(shares, parts, strict=True):
-        whole[share] = part
-    return whole
+def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[Any]) -> Any:
+    """As `divide`, on the default device; if that is a CPU, each core works on some elements."""
+    total = len(jax.tree.leaves(divided)[0])
+    cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    shares = list(chunks(total, -(-total // cores)))
+
+    def run(share: slice) -> Any:
+        some = jax.tree.map(lambda array: array[share], tuple(divided))
+        return jax.tree.map(np.asarray, function(*some, *shared))
+
+    def join(*parts: np.ndarray) -> np.ndarray:
+        whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
+        for share, part in zip(shares, parts, strict=True):
+            whole[share] = part
+        return whole
+
+    if len(shares) == 1:  # in this thread, in which the caller may have chosen a device
+        return run(shares[0])
+    with ThreadPoolExecutor(len(shares)) as pool:
+        return jax.tree.map(join, *pool.map(run, shares))
 
 
 @partial(jax.jit, static_argnames=("function", "mesh", "options"))

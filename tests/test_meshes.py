@@ -99,3 +99,18 @@ def test_bad_meshes(mesh, message):
         mofn.extract_layer(*mesh_job.layer("bits"), mesh=mesh)
     with pytest.raises(ValueError, match=message):
         mofn.best_thresholds(*mesh_job.layer("bits")[1:], mesh=mesh)
+
+
+@jax.jit
+def squares(tree, numbers, offset):
+    return {"of tree": tree["a"] ** 2 + offset}, numbers.sum(1)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, None])
+@pytest.mark.parametrize("total", [1, 4, 7])
+def test_without_a_mesh_the_cores_divide_the_work(cores, total, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    a, numbers = np.arange(total), np.arange(3 * total).reshape(total, 3)
+    tree, sums = meshes.divide(squares, ({"a": a}, numbers), (5,), mesh=None)
+    np.testing.assert_array_equal(tree["of tree"], a**2 + 5)
+    np.testing.assert_array_equal(sums, numbers.sum(1))
