@@ -106,7 +106,9 @@ def test_killed_and_taken_up_again(tmp_path):
     arguments = [f"--{key}={value}" for key, value in flags_of(killed, "run", **options).items()]
     command = [sys.executable, "-m", "experiments.landscape", *arguments]
     for pattern in ("params*", "dense_0-weight_order*"):  # both while they are made and after
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=-1)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         with process:
             while not any(killed.rglob(pattern)):
                 assert process.poll() is None, process.stderr.read()
