@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
             softmax_rules += rules_of_softmax(folder, options.searches, shown)
             outputs.write_text(workdir / "softmax_rules.txt", softmax_rules)
     if not rows:
-        raise flags.Error(f"layers: none of {', '.join(options.layers)} in any of the networks")
+        raise flags.Error("nothing to do: no network, seed or search, or no network has the layers")
     print((workdir / "landscape.md").read_text())
     print(f"tables, rules and pictures are in {workdir}")
 

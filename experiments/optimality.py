@@ -58,7 +58,7 @@ class GapRow(NamedTuple):
 
 
 class BudgetRow(NamedTuple):
-    """Means over the units of a softmax layer, for one method and number of literals."""
+    """Means over a softmax layer's varying units, for one method and number of literals."""
 
     dataset: str
     network: str
@@ -176,11 +176,18 @@ def budget_rows(
 
     layer, targets = capture(dataset.train.inputs[: options.num_examples])
     held_out, held_out_targets = capture(dataset.test.inputs)
+    varies = targets.any(0) & ~targets.all(0)
+    targets, held_out_targets = targets[:, varies], held_out_targets[:, varies]
     on = held_out_targets.mean(0)
 
     def search(name: str, budget: int, **limits: Any) -> mofn.RuleFront:
         return mofn.extract_layer(
-            layer.weights, layer.inputs, targets, search=name, max_literals=budget, **limits
+            layer.weights[:, varies],
+            layer.inputs,
+            targets,
+            search=name,
+            max_literals=budget,
+            **limits,
         )
 
     for budget in budgets:

@@ -51,7 +51,7 @@ class Trained(NamedTuple):
 
 
 def define_flags(
-    values: flags.FlagValues, *, networks: Sequence[str], seeds: Sequence[float]
+    values: flags.FlagValues, *, networks: Sequence[str], seeds: Sequence[int]
 ) -> None:
     """The flags of scripts that train many networks once and keep them, with these defaults."""
     define_list = partial(command_line.define_list, values)

@@ -13,7 +13,7 @@ from mofn_jax.chunking import row_slices
 def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     """The array on the host: real, finite, of this shape (None: any size of at least one).
 
-    Memory maps stay memory maps. Finiteness is looked at a slice at a time.
+    Memory maps stay on disk. Finiteness is looked at a slice at a time.
 
     Raises:
       ValueError: naming the argument, what was wrong and what was expected.

@@ -227,6 +227,7 @@ def explain_layer(
         raise ValueError("betas: expected at least one number, got none")
     for beta in betas:
         checks.non_negative("betas", beta)
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     if held_out is not None and held_out.inputs.shape[1:] != layer.inputs.shape[1:]:
         raise ValueError(
             f"held_out: expected inputs of shape {layer.inputs.shape[1:]}, got "

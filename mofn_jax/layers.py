@@ -49,7 +49,11 @@ class Layer(NamedTuple):
 def layer_names(
     network: nn.Module, params: Any, inputs, *, call_kwargs: Mapping[str, Any] | None = None
 ) -> tuple[str, ...]:
-    """The names of the layers that `capture_layers`, of the same arguments, captures."""
+    """The names of the layers that `capture_layers`, of the same arguments, captures.
+
+    Raises:
+      ValueError: no inputs, inputs not finite, or as `capture_layers` for the network.
+    """
     inputs = checks.matrix("inputs", inputs[:1], [None] * max(1, np.ndim(inputs)))
     program = _program_for(network, _variables(params), inputs, None, call_kwargs)
     return tuple(call.name for call in program.calls)

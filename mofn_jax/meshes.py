@@ -233,9 +233,13 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
     cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
     shares = list(chunks(total, -(-total // cores)))
 
+    # What the caller has set for its own thread holds in the others too.
+    device, x64 = jax.default_device.value, jax.enable_x64.value
+
     def run(share: slice) -> Any:
-        some = jax.tree.map(lambda array: array[share], tuple(divided))
-        return jax.tree.map(np.asarray, function(*some, *shared))
+        with jax.default_device(device), jax.enable_x64(x64):
+            some = jax.tree.map(lambda array: array[share], tuple(divided))
+            return jax.tree.map(np.asarray, function(*some, *shared))
 
     def join(*parts: np.ndarray) -> np.ndarray:
         whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
@@ -243,8 +247,6 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
             whole[share] = part
         return whole
 
-    if len(shares) == 1:  # in this thread, in which the caller may have chosen a device
-        return run(shares[0])
     with ThreadPoolExecutor(len(shares)) as pool:
         return jax.tree.map(join, *pool.map(run, shares))
 

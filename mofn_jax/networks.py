@@ -67,12 +67,13 @@ class CNN(nn.Module):
     conv_blocks: Sequence[Sequence[int]] = ((32, 64),)
     dense: Sequence[int] = (128,)
     activation: str = "relu"
-    kernel_size: tuple[int, int] = (3, 3)
+    kernel_size: Sequence[int] = (3, 3)
     padding: str = "VALID"
 
     def __post_init__(self):
         self.conv_blocks = tuple(map(tuple, self.conv_blocks))
         self.dense = tuple(self.dense)
+        self.kernel_size = tuple(self.kernel_size)
         super().__post_init__()
 
     @nn.compact

@@ -75,8 +75,8 @@ def _log_factorials(largest: int) -> np.ndarray:
 
 
 def _log_length(m, num_literals, log_factorial: np.ndarray):
-    """log(M * C(N, M)) = log N + log C(N-1, M-1), the same for M and N + 1 - M bit for bit."""
-    m = np.minimum(m, num_literals + 1 - m)
+    """log(M * C(N, M)) = log N + log C(N-1, M-1), rounded so that equal lengths compare equal."""
+    m = np.minimum(m, num_literals + 1 - m)  # these two too, which rounding can part
     binomial = (
         log_factorial[num_literals - 1] - log_factorial[m - 1] - log_factorial[num_literals - m]
     )

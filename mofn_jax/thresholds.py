@@ -92,8 +92,8 @@ def best_thresholds(
       Thresholds of values [n, u] and gains [n, u].
 
     Raises:
-      ValueError: where shapes disagree, inputs are not finite, targets are not boolean, or as
-        `with_both_axes` for the mesh.
+      ValueError: where shapes disagree, inputs are not finite, targets are not boolean,
+        memory_budget is below 1, or as `with_both_axes` for the mesh.
 
     Example:
       >>> inputs = np.array([[.1, 5], [.4, 1], [.4, 4], [.7, 2], [.9, 3], [1, 0]])
@@ -104,6 +104,7 @@ def best_thresholds(
     inputs = checks.matrix("inputs", inputs, [None, None])
     targets = checks.booleans("targets", targets, [len(inputs), None])
     mesh = meshes.with_both_axes(mesh)
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     num_examples, num_inputs = inputs.shape
     values = np.empty((num_inputs, targets.shape[1]), _float_dtype(inputs))
     gains = np.empty(values.shape, np.int32)
@@ -144,12 +145,14 @@ def unit_thresholds(
       unit (below every other).
 
     Raises:
-      ValueError: where shapes disagree, activations are not finite or labels out of range.
+      ValueError: where shapes disagree, activations are not finite, labels out of range or
+        memory_budget below 1.
     """
     activations = checks.matrix("activations", activations, [None, None])
     num_examples, num_units = activations.shape
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
     mesh = meshes.with_both_axes(mesh)
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     # Classes that are never predicted take no part; of many thousands, a table each would be large.
     _, predictions = np.unique(predictions, return_inverse=True)
     predictions, num_classes = predictions.astype(np.int32), int(predictions.max()) + 1
@@ -219,7 +222,8 @@ def binarize_targets(
       unit, which is never on.
 
     Raises:
-      ValueError: where shapes disagree, activations are not finite or labels out of range.
+      ValueError: where shapes disagree, activations are not finite, labels out of range or
+        memory_budget below 1.
 
     Example:
       >>> targets, thresholds = binarize_targets(np.array([[.1], [.9], [.8]]), [0, 1, 1], 2)

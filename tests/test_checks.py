@@ -34,7 +34,9 @@ def test_a_matrix_keeps_its_precision_but_for_what_numpy_does_not_know():
 
 @pytest.mark.parametrize("value", [1, np.int8(1), 3])
 def test_at_least_hands_back_an_integer(value):
-    assert checks.at_least("k", value, 1) == value
+    found = checks.at_least("k", value, 1)
+    assert type(found) is int
+    assert found == value
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, 1.5, float("nan"), "1", None])

@@ -1,6 +1,8 @@
 """Meshes: the same rules on any devices of any processes, no second compilation, bad meshes."""
 
 import json
+import threading
+import time
 
 import jax
 import mesh_job
@@ -111,6 +113,17 @@ def squares(tree, numbers, offset):
 def test_without_a_mesh_the_cores_divide_the_work(cores, total, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     a, numbers = np.arange(total), np.arange(3 * total).reshape(total, 3)
-    tree, sums = meshes.divide(squares, ({"a": a}, numbers), (5,), mesh=None)
+    threads = {}
+
+    def noted(tree, numbers, offset):
+        threads.setdefault(threading.get_ident(), []).append(len(numbers))
+        time.sleep(0.05)  # so that no thread takes two shares
+        return squares(tree, numbers, offset)
+
+    with jax.enable_x64(True):  # holds in every thread
+        tree, sums = meshes.divide(noted, ({"a": a}, numbers), (5,), mesh=None)
+    share = -(-total // (cores or 1))
+    assert list(threads.values()) == [[share]] * -(-total // share)
     np.testing.assert_array_equal(tree["of tree"], a**2 + 5)
     np.testing.assert_array_equal(sums, numbers.sum(1))
+    assert sums.dtype == np.int64

@@ -87,7 +87,10 @@ def test_images_too_small_for_the_blocks():
     ("lists", "tuples"),
     [
         (mofn.MLP(2, hidden=[4, 3]), mofn.MLP(2, hidden=(4, 3))),
-        (mofn.CNN(2, conv_blocks=[[2], [3]], dense=[4]), mofn.CNN(2, ((2,), (3,)), (4,))),
+        (
+            mofn.CNN(2, conv_blocks=[[2], [3]], dense=[4], kernel_size=[3, 3]),
+            mofn.CNN(2, conv_blocks=((2,), (3,)), dense=(4,)),
+        ),
         (mofn.Autoencoder(2, hidden=[4]), mofn.Autoencoder(2, hidden=(4,))),
     ],
 )

@@ -223,3 +223,12 @@ def test_classes_never_predicted_change_nothing():
     few = mofn.unit_thresholds(activations, labels, 3)
     many = mofn.unit_thresholds(activations, 1000 * labels, 10**9)
     np.testing.assert_array_equal(few, many)
+
+
+@pytest.mark.parametrize("memory_budget", [0, 1e9])
+def test_bad_memory_budget(memory_budget):
+    message = "memory_budget: expected an integer of at least 1"
+    with pytest.raises(ValueError, match=message):
+        mofn.best_thresholds(np.eye(3), np.eye(3) > 0, memory_budget=memory_budget)
+    with pytest.raises(ValueError, match=message):
+        mofn.binarize_targets(np.eye(3), np.arange(3), 3, memory_budget=memory_budget)

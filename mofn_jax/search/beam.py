@@ -231,6 +231,7 @@ def _prepare(words, word_signs, target, literals, best, free, largest) -> Unit:
 
 @lru_cache(maxsize=2)
 def _hashes(count: int) -> np.ndarray:
+    # NumPy's, as no setting of JAX changes them.
     return np.random.default_rng(0).integers(2**32, size=count, dtype=np.uint32)
 
 
