@@ -195,7 +195,10 @@ def _variables(params: Any) -> Mapping[str, Any]:
 def _program_for(network, variables, inputs, layers, call_kwargs) -> _Program:
     """The program for inputs of this shape; kept, if the network can be hashed, to compile once."""
     leaves, structure = jax.tree.flatten((variables, inputs))
-    shapes = tuple(jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype) for leaf in leaves)
+    shapes = tuple(  # of the dtype that JAX gives them: float64 is float32 without 64 bits
+        jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype))
+        for leaf in leaves
+    )
     asked = (
         network,
         structure,
