@@ -152,7 +152,7 @@ def test_fashion_mnist_through_tfds(tmp_path, fashion_mnist_dir):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"betas": "0,-1"}, ValueError, "betas: expected a finite number of at least 0, got -1"),
+        ({"betas": "0,-1"}, flags.Error, "betas: '-1' is not a number of at least 0"),
         ({"betas": "x"}, flags.Error, "betas: 'x' is not a number"),
         ({"layers": "dense_5"}, ValueError, "layers: 'dense_5' is not known"),
         ({"dataset": "no_such"}, ValueError, "name: unknown dataset 'no_such'"),
