@@ -39,6 +39,8 @@ TABLES = ("monks-1", "monks-2", "monks-3", "mofn-3-7-10", "breast_cancer", "wine
 TREE = "decision tree"
 _EXPLAINED = 0.01  # the held-out error up to which a unit counts as explained
 _LINES = {"weight order": "o:", "exact": "s-.", "beam": "^--", "beam refined": "D-", TREE: "x-"}
+_THICK: dict[str, Any] = {"markersize": 4, "linewidth": 1.2}
+_THIN: dict[str, Any] = {"markersize": 2.5, "linewidth": 0.5, "markerfacecolor": "white"}
 
 
 class GapRow(NamedTuple):
@@ -277,16 +279,7 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
             some = [row for row in means if row[:3] == name]
             draw_lines(ax, some, "literals", ["held_out_error", "error"])
             baseline = [row.baseline_error for row in rows if row[:3] == name]
-            ax.plot(
-                [],
-                [],
-                "o-",
-                color="gray",
-                markersize=2.5,
-                markerfacecolor="white",
-                linewidth=0.5,
-                label="where found, not held out",
-            )
+            ax.plot([], [], "o-", color="gray", label="where found, not held out", **_THIN)
             ax.axhline(
                 float(np.mean(baseline)), color="black", linewidth=0.8, label="constant rule"
             )
@@ -333,10 +326,8 @@ def draw_lines(ax: Axes, means: Sequence[Any], x: str, values: Sequence[str]) ->
                 [getattr(row, value) for row in some],
                 _LINES[method],
                 color=f"C{i}",
-                markersize=4 if is_first else 2.5,
-                markerfacecolor=None if is_first else "white",
-                linewidth=1.2 if is_first else 0.5,
                 label=method if is_first and some else None,
+                **(_THICK if is_first else _THIN),
             )
 
 

@@ -23,7 +23,6 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "MLP": mofn.MLP,
     "SmallMLP": partial(mofn.MLP, hidden=(16, 8)),
 }
-IMAGE_NETWORKS = ("CNN", "VGG")
 ACTIVATIONS = list(mofn.networks.ACTIVATIONS)
 _EPOCHS = {"CNN": 6, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300}
 _FEW_EXAMPLES, _EPOCHS_OF_FEW = 10_000, 20
@@ -118,7 +117,7 @@ def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
     """
     dataset = _load(case.dataset, options.data_dir, case.seed)
     network = NETWORKS[case.network](dataset.num_classes, activation=case.activation)
-    if case.network in IMAGE_NETWORKS and dataset.train.inputs.ndim != 4:
+    if isinstance(network, mofn.CNN) and dataset.train.inputs.ndim != 4:
         raise flags.Error(f"networks: {case.network} needs images, {case.dataset} has none")
     folder = Path(options.trained) / name(case, options)
     done = folder / "history.json"  # written last

@@ -100,7 +100,6 @@ def extract_layer(
     checks.known("search", search, SEARCHES)
     if max_literals is not None:
         max_literals = checks.at_least("max_literals", max_literals, 1)
-    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     inputs = checks.matrix("inputs", inputs, [None, None])
     if weights is not None:
         weights = checks.matrix("weights", weights, [inputs.shape[1], None])
@@ -227,7 +226,6 @@ def explain_layer(
         raise ValueError("betas: expected at least one number, got none")
     for beta in betas:
         checks.non_negative("betas", beta)
-    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     if held_out is not None and held_out.inputs.shape[1:] != layer.inputs.shape[1:]:
         raise ValueError(
             f"held_out: expected inputs of shape {layer.inputs.shape[1:]}, got "

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import jax
 import mesh_job
@@ -67,12 +68,10 @@ def test_an_axis_may_be_absent_and_their_order_is_free(axes, of_one_device):
 
 
 def test_full_rounds_give_every_device_as_many():
-    class EightDevices:
-        shape = {"units": 4, "examples": 2}  # noqa: RUF012
-
+    eight_devices = SimpleNamespace(shape={"units": 4, "examples": 2})
     counts = [0, 7, 8, 23, 24]
-    assert [meshes.full_rounds(n, EightDevices()) for n in counts] == [8, 8, 8, 16, 24]
-    assert [meshes.full_rounds(n, EightDevices(), ["units"]) for n in counts] == [4, 4, 8, 20, 24]
+    assert [meshes.full_rounds(n, eight_devices) for n in counts] == [8, 8, 8, 16, 24]
+    assert [meshes.full_rounds(n, eight_devices, ["units"]) for n in counts] == [4, 4, 8, 20, 24]
     assert [meshes.full_rounds(n, None) for n in counts] == [1, 7, 8, 23, 24]
 
 
