@@ -1,4 +1,9 @@
-"""Which devices, of which processes, a script works on."""
+"""Which devices, of which processes, a script works on.
+
+    python -m experiments.devices
+
+says which devices JAX has found here and, of an accelerator that it does not use, how to mend that.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 import mofn_jax as mofn
+from experiments import command_line
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -71,3 +77,12 @@ def of_first_process(tree: Any) -> Any:
     if jax.process_count() > 1:
         tree = multihost_utils.broadcast_one_to_all(tree)
     return jax.tree.map(np.asarray, tree)
+
+
+def main(argv: Sequence[str]) -> None:
+    command_line.parse(lambda values: None, argv, __doc__)
+    print(mofn.describe_devices())
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,5 +1,6 @@
 """M-of-N rules for every unit of every layer of a trained network, with their error."""
 
+from mofn_jax import plots, report
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.extraction import (
     DEFAULT_BETAS,
@@ -17,7 +18,7 @@ from mofn_jax.layers import (
     patches,
 )
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
-from mofn_jax.meshes import make_mesh
+from mofn_jax.meshes import describe_devices, make_mesh
 from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.rules import (
     Literal,
@@ -49,3 +50,61 @@ from mofn_jax.thresholds import (
     unit_thresholds,
 )
 from mofn_jax.training import TrainResult, restore_params, save_params, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CNN",
+    "DEFAULT_BETAS",
+    "MLP",
+    "SEARCHES",
+    "Autoencoder",
+    "Candidate",
+    "Convolution",
+    "Dataset",
+    "Layer",
+    "LayerRules",
+    "Literal",
+    "Literals",
+    "PrefixOrder",
+    "Rule",
+    "RuleFront",
+    "Split",
+    "Thresholds",
+    "TrainResult",
+    "best_thresholds",
+    "binarize_targets",
+    "capture_layers",
+    "complexity",
+    "describe_devices",
+    "evaluate_rules",
+    "explain_layer",
+    "extract_layer",
+    "extract_network",
+    "format_literals",
+    "format_rule",
+    "information_gain",
+    "layer_names",
+    "literal_truth",
+    "load_dataset",
+    "make_mesh",
+    "measure_held_out",
+    "merge_fronts",
+    "most_informative_positions",
+    "ordered_literals",
+    "pack_examples",
+    "patches",
+    "plots",
+    "prefix_order",
+    "report",
+    "restore_params",
+    "rules_from_json",
+    "rules_to_json",
+    "save_params",
+    "score_layer",
+    "score_unit",
+    "select_rules",
+    "softmax_targets",
+    "train",
+    "unit_thresholds",
+]

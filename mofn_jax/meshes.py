@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from glob import glob
 from typing import Any
 
 import jax
@@ -24,9 +25,41 @@ from jax.sharding import PartitionSpec as P
 
 from mofn_jax import checks
 from mofn_jax.chunking import chunks, row_slices
+from mofn_jax.compat import enable_x64
 
 UNITS, EXAMPLES = AXES = ("units", "examples")
 _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
+
+# By platform: the extra of JAX that brings it, and files of which a machine that has it has one.
+_ACCELERATORS = {
+    "gpu": ("cuda12", ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg")),
+    "tpu": ("tpu", ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")),
+}
+
+
+def describe_devices() -> str:
+    """Which devices JAX found and, of an accelerator that it does not use, how to mend that.
+
+    Returns:
+      A line, and one more for each accelerator of this machine that JAX does not use.
+    """
+    version = jax.__version__
+    try:
+        devices = jax.devices()
+        used = devices[0].platform
+        lines = [f"JAX {version} found {len(devices)} x {used} ({devices[0].device_kind})"]
+    except RuntimeError as error:  # a platform that JAX is told to use is not to be had
+        used, lines = "", [f"JAX {version} found no device: {error}"]
+    for platform, (extra, files) in _ACCELERATORS.items():
+        if platform == used or not any(map(glob, files)):
+            continue
+        told = (jax.config.jax_platforms or platform).replace("cuda", "gpu")
+        install = f'pip install "jax[{extra}]=={version}"'
+        remedy = install if platform in told else "unset JAX_PLATFORMS"
+        lines.append(
+            f"this machine has a {platform.upper()} that JAX does not use: {remedy}, restart Python"
+        )
+    return "\n".join(lines)
 
 
 def make_mesh(sizes: Mapping[str, int]) -> Mesh:
@@ -234,10 +267,10 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
     shares = list(chunks(total, -(-total // cores)))
 
     # What the caller has set for its own thread holds in the others too.
-    device, x64 = jax.default_device.value, jax.enable_x64.value
+    device, x64 = jax.config.jax_default_device, jax.config.jax_enable_x64
 
     def run(share: slice) -> Any:
-        with jax.default_device(device), jax.enable_x64(x64):
+        with jax.default_device(device), enable_x64(x64):
             some = jax.tree.map(lambda array: array[share], tuple(divided))
             return jax.tree.map(np.asarray, function(*some, *shared))
 

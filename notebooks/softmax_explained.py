@@ -21,17 +21,23 @@
 # for, and a rule at work: where the network is right, and where it is wrong.
 
 # %%
-try:
-    import mofn_jax as mofn
-except ImportError:  # on Colab
-    # %pip install -q "mofn_jax @ git+https://github.com/mofn-jax/mofn_jax"
-    import mofn_jax as mofn
+import sys
 
+if "google.colab" in sys.modules:  # this repository, and what it needs beside Colab's image
+    # !git clone -q https://github.com/mofn-jax/mofn_jax /content/mofn_jax
+    # %cd -q /content/mofn_jax
+    # %pip install -q -e .
+    sys.path.insert(0, "/content/mofn_jax")  # pip's own entry counts from the next start on
+
+# %%
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 
+import mofn_jax as mofn
 from mofn_jax import plots
+
+print(mofn.describe_devices())
 
 # %% [markdown]
 # ## The network and its rules

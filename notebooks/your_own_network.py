@@ -21,12 +21,15 @@
 # framework, of which you only have arrays.
 
 # %%
-try:
-    import mofn_jax as mofn
-except ImportError:  # on Colab
-    # %pip install -q "mofn_jax @ git+https://github.com/mofn-jax/mofn_jax"
-    import mofn_jax as mofn
+import sys
 
+if "google.colab" in sys.modules:  # this repository, and what it needs beside Colab's image
+    # !git clone -q https://github.com/mofn-jax/mofn_jax /content/mofn_jax
+    # %cd -q /content/mofn_jax
+    # %pip install -q -e .
+    sys.path.insert(0, "/content/mofn_jax")  # pip's own entry counts from the next start on
+
+# %%
 import flax.linen as nn
 import jax
 import numpy as np
@@ -34,7 +37,10 @@ import optax
 from sklearn.datasets import load_wine
 from sklearn.neural_network import MLPClassifier
 
+import mofn_jax as mofn
 from mofn_jax import report
+
+print(mofn.describe_devices())
 
 # %% [markdown]
 # ## A Flax network

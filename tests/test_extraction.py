@@ -8,6 +8,7 @@ import oracle
 import pytest
 
 import mofn_jax as mofn
+from mofn_jax.compat import enable_x64
 
 
 def rule_of(weights, inputs, target, beta=0.0, **options):
@@ -250,7 +251,7 @@ def test_a_second_layer_of_the_same_shape_compiles_nothing():
 def test_with_64_bits_the_rules_are_the_same():
     layer = random_layer(7, num_inputs=20)
     front = mofn.extract_layer(*layer)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         assert str(mofn.extract_layer(*layer)) == str(front)
 
 

@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh
 
 import mofn_jax as mofn
 from mofn_jax import meshes
+from mofn_jax.compat import enable_x64
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,60 @@ def test_full_rounds_give_every_device_as_many():
     assert [meshes.full_rounds(n, None) for n in counts] == [1, 7, 8, 23, 24]
 
 
+@pytest.fixture
+def accelerators(tmp_path, monkeypatch):
+    """Makes a machine that has none, and gives what plugs one in."""
+    platforms = {
+        platform: (extra, [str(tmp_path / platform / "[0-9]*")])
+        for platform, (extra, _) in meshes._ACCELERATORS.items()
+    }
+    monkeypatch.setattr(meshes, "_ACCELERATORS", platforms)
+    return lambda platform: (tmp_path / platform / "0").mkdir(parents=True)
+
+
+def test_devices_are_described(accelerators):
+    kind = jax.devices()[0].device_kind
+    found = f"JAX {jax.__version__} found {jax.device_count()} x cpu ({kind})"
+    assert mofn.describe_devices() == found
+
+
+@pytest.mark.parametrize(
+    ("platform", "told", "remedy"),
+    [
+        ("gpu", None, 'pip install "jax[cuda12]=={}"'),
+        ("tpu", None, 'pip install "jax[tpu]=={}"'),
+        ("gpu", "cuda,cpu", 'pip install "jax[cuda12]=={}"'),
+        ("tpu", "tpu,cpu", 'pip install "jax[tpu]=={}"'),
+        ("gpu", "cpu", "unset JAX_PLATFORMS"),
+        ("tpu", "cpu", "unset JAX_PLATFORMS"),
+    ],
+)
+def test_an_accelerator_that_jax_does_not_use(platform, told, remedy, accelerators, monkeypatch):
+    accelerators(platform)
+    jax.devices()  # before JAX is told other platforms than those it has started
+    monkeypatch.setattr(type(jax.config), "jax_platforms", told)
+    _, line = mofn.describe_devices().split("\n")
+    remedy = remedy.format(jax.__version__)
+    assert line == (
+        f"this machine has a {platform.upper()} that JAX does not use: {remedy}, restart Python"
+    )
+
+
+def test_an_accelerator_that_jax_uses_and_one_that_fails(accelerators, monkeypatch):
+    accelerators("tpu")
+    chip = SimpleNamespace(platform="tpu", device_kind="TPU v5 lite")
+    monkeypatch.setattr(jax, "devices", lambda: [chip, chip])
+    assert mofn.describe_devices() == f"JAX {jax.__version__} found 2 x tpu (TPU v5 lite)"
+
+    def fail():
+        raise RuntimeError("Unable to initialize backend 'tpu'")
+
+    monkeypatch.setattr(jax, "devices", fail)
+    found, line = mofn.describe_devices().split("\n")
+    assert found.endswith("found no device: Unable to initialize backend 'tpu'")
+    assert "this machine has a TPU that JAX does not use: pip install" in line
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -119,7 +174,7 @@ def test_without_a_mesh_the_cores_divide_the_work(cores, total, monkeypatch):
         time.sleep(0.05)  # so that no thread takes two shares
         return squares(tree, numbers, offset)
 
-    with jax.enable_x64(True):  # holds in every thread
+    with enable_x64(True):  # holds in every thread
         tree, sums = meshes.divide(noted, ({"a": a}, numbers), (5,), mesh=None)
     share = -(-total // (cores or 1))
     assert list(threads.values()) == [[share]] * -(-total // share)

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import jax
 import numpy as np
 import processes
 import pytest
@@ -128,25 +127,6 @@ def test_two_processes_train_and_the_first_one_writes(tmp_path):
     run(tmp_path / "one", params=tmp_path / "0/params", **SMALL)
     texts = [(tmp_path / name / "rules.json").read_text() for name in ("0", "one")]
     assert texts[0] == texts[1]
-
-
-def test_fashion_mnist_through_tfds(tmp_path, fashion_mnist_dir):
-    dataset = mofn.load_dataset("fashion_mnist", data_dir=fashion_mnist_dir)
-    train = mofn.Split(dataset.train.inputs[:3000], dataset.train.labels[:3000])
-    test = mofn.Split(dataset.test.inputs[:1000], dataset.test.labels[:1000])
-    network = mofn.CNN(10, conv_blocks=((8,), (16,)), dense=(32,))
-    small = dataset._replace(train=train, test=test)
-    trained = mofn.train(jax.random.key(0), network, small, num_epochs=3)
-    assert trained.history["test_accuracy"][-1] > 0.7
-    results = mofn.extract_network(
-        network, trained.params, train.inputs, held_out=test.inputs, betas=[0.0, 0.3]
-    )
-    assert [result.name for result in results] == ["conv_0", "conv_1", "dense_0", "softmax"]
-    best = results[-1].rules[0.0]
-    assert np.mean([rule.held_out_skill for rule in best]) > 0.5
-    conv = results[1].rules[0.3][0]
-    assert conv.kernel_shape == (3, 3, 8)
-    assert conv.position is not None
 
 
 @pytest.mark.parametrize(

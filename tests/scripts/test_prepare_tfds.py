@@ -1,4 +1,4 @@
-"""experiments/prepare_tfds.py on a small dataset; fashion_mnist_dir runs it on a real one."""
+"""experiments/prepare_tfds.py on a small dataset; test_tfds.py runs it on a real one."""
 
 import gzip
 from typing import ClassVar
