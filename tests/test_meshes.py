@@ -84,6 +84,8 @@ def accelerators(tmp_path, monkeypatch):
         for platform, (extra, _) in meshes._ACCELERATORS.items()
     }
     monkeypatch.setattr(meshes, "_ACCELERATORS", platforms)
+    jax.devices()  # JAX reads which platforms it may use before it is told others
+    monkeypatch.setattr(type(jax.config), "jax_platforms", None)
     return lambda platform: (tmp_path / platform / "0").mkdir(parents=True)
 
 
@@ -106,7 +108,6 @@ def test_devices_are_described(accelerators):
 )
 def test_an_accelerator_that_jax_does_not_use(platform, told, remedy, accelerators, monkeypatch):
     accelerators(platform)
-    jax.devices()  # before JAX is told other platforms than those it has started
     monkeypatch.setattr(type(jax.config), "jax_platforms", told)
     _, line = mofn.describe_devices().split("\n")
     remedy = remedy.format(jax.__version__)
