@@ -1,10 +1,11 @@
-"""What differs between the supported versions of JAX, from 0.7.2 on; each under its newest name."""
+"""What differs between the supported versions of JAX, from 0.7.2 on, or that type checkers miss."""
+
+from typing import Any
 
 import jax
+import jax.experimental
 
-__all__ = ["enable_x64"]
+config: Any = jax.config  # the attributes that its flags are appear at run time
 
-if hasattr(jax, "enable_x64"):
-    enable_x64 = jax.enable_x64
-else:  # before JAX 0.8
-    from jax.experimental import enable_x64
+_experimental: Any = jax.experimental  # where it was before JAX 0.8
+enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else _experimental.enable_x64

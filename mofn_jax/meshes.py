@@ -25,7 +25,7 @@ from jax.sharding import PartitionSpec as P
 
 from mofn_jax import checks
 from mofn_jax.chunking import chunks, row_slices
-from mofn_jax.compat import enable_x64
+from mofn_jax.compat import config, enable_x64
 
 UNITS, EXAMPLES = AXES = ("units", "examples")
 _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
@@ -53,7 +53,7 @@ def describe_devices() -> str:
     for platform, (extra, files) in _ACCELERATORS.items():
         if platform == used or not any(map(glob, files)):
             continue
-        told = (jax.config.jax_platforms or platform).replace("cuda", "gpu")
+        told = (config.jax_platforms or platform).replace("cuda", "gpu")
         install = f'pip install "jax[{extra}]=={version}"'
         remedy = install if platform in told else "unset JAX_PLATFORMS"
         lines.append(
@@ -267,7 +267,7 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
     shares = list(chunks(total, -(-total // cores)))
 
     # What the caller has set for its own thread holds in the others too.
-    device, x64 = jax.config.jax_default_device, jax.config.jax_enable_x64
+    device, x64 = config.jax_default_device, config.jax_enable_x64
 
     def run(share: slice) -> Any:
         with jax.default_device(device), enable_x64(x64):
