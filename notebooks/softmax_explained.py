@@ -24,9 +24,9 @@
 import sys
 
 if "google.colab" in sys.modules:  # this repository, and what it needs beside Colab's image
-    # !git clone -q https://github.com/mofn-jax/mofn_jax /content/mofn_jax
+    # !test -d mofn_jax || git clone -q https://github.com/mofn-jax/mofn_jax
     # %cd -q /content/mofn_jax
-    # %pip install -q -e .
+    # !pip install -q -e .
     sys.path.insert(0, "/content/mofn_jax")  # pip's own entry counts from the next start on
 
 # %%

@@ -49,7 +49,7 @@ def test_notebook_is_shown_as_it_ran(name):
     repository = metadata["project"]["urls"]["Repository"]
     badge = repository.replace("https://github.com", "https://colab.research.google.com/github")
     assert f"]({badge}/blob/main/notebooks/{name}.ipynb)" in cells[0].source  # opens itself
-    assert f"!git clone -q {repository} /content/mofn_jax\n" in cells[1].source
+    assert f"\n    !test -d mofn_jax || git clone -q {repository}\n" in cells[1].source
     assert "found 1 x cpu" in cells[2].outputs[0].text
     code = [cell for cell in cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
