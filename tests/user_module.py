@@ -14,10 +14,9 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
     dataset: mofn.Dataset = mofn.load_dataset("3-of-5")
     train, test = dataset.train, dataset.test
     network = mofn.MLP(num_classes=dataset.num_classes, hidden=(4,))
-    assert mofn.layer_names(mofn.CNN(2), parameters(mofn.CNN(2), images()), images())
-    assert mofn.layer_names(
-        mofn.Autoencoder(2), parameters(mofn.Autoencoder(2), images()), images()
-    )
+    autoencoder = mofn.Autoencoder(2, hidden=(3,), code=2)
+    names = mofn.layer_names(autoencoder, parameters(autoencoder, images()), images())
+    assert names == ("encoder_0", "code", "decoder_0", "reconstruction", "softmax")
     trained: mofn.TrainResult = mofn.train(jax.random.key(0), network, dataset, num_epochs=2)
     mofn.save_params(folder / "params", trained.params)
     params = mofn.restore_params(folder / "params")
