@@ -1,9 +1,12 @@
 """How every script reads its command line: absl flags, parsed anew at each call of its `main`."""
 
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 
 from mofn_jax import checks
@@ -48,6 +51,24 @@ def define_list(
         flags.register_validator(
             name, set(known).issuperset, f"one of them is not of {sorted(known)}", values
         )
+
+
+def define_compilation_cache(values: flags.FlagValues) -> None:
+    """Defines the flag that `use_compilation_cache` reads."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    flags.DEFINE_string(
+        "compilation_cache",
+        str(Path(home) / "mofn_jax"),
+        "Folder in which what is compiled is kept for later runs; empty for none.",
+        flag_values=values,
+    )
+
+
+def use_compilation_cache(options: flags.FlagValues) -> None:
+    """Has JAX keep what it compiles in the folder that the flag names, if it names one."""
+    if options.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", options.compilation_cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def numbers(name: str, words: Sequence[str], kind: Callable[[str], Any] = float) -> list[Any]:

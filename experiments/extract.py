@@ -14,12 +14,14 @@ captures the layers by itself; they find the rules together, and the first one w
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
-from tqdm import tqdm
+from jax.sharding import Mesh
 
 import mofn_jax as mofn
 from experiments import command_line, devices
+from experiments.progress import UnitBar
 from experiments.trained import ACTIVATIONS, NETWORKS, train
 from mofn_jax import outputs
 
@@ -42,6 +44,7 @@ def define_flags(values: flags.FlagValues) -> None:
 def define_extraction_flags(values: flags.FlagValues) -> None:
     """The flags of every script that extracts rules and writes them to a folder."""
     command_line.define_list(values, "betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
+    command_line.define_list(values, "lengths", [3, 10, 40], "Numbers of literals, at most.")
     flags.DEFINE_enum("search", "best", list(mofn.SEARCHES), "How to search.", flag_values=values)
     flags.DEFINE_bool(
         "refine", False, "Move thresholds; the best search does anyway.", flag_values=values
@@ -53,13 +56,28 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
         "workdir", None, "Where to write; under runs/ if not given.", flag_values=values
     )
     flags.DEFINE_integer("memory_budget", 2**29, "Bytes of working memory.", 1, flag_values=values)
+    command_line.define_compilation_cache(values)
     devices.define_flags(values)
+
+
+def extraction_options(options: flags.FlagValues, mesh: Mesh | None) -> dict[str, Any]:
+    """The keyword arguments of an extraction that these flags ask for."""
+    return {
+        "betas": command_line.numbers("betas", options.betas),
+        "lengths": command_line.numbers("lengths", options.lengths, int),
+        "search": options.search,
+        "refine": options.refine,
+        "max_literals": options.max_literals,
+        "memory_budget": options.memory_budget,
+        "mesh": mesh,
+    }
 
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    command_line.use_compilation_cache(options)
     mesh, first = devices.start(options), devices.is_first_process()
-    betas = command_line.numbers("betas", options.betas)
+    extraction = extraction_options(options, mesh)
     name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
     workdir = Path(options.workdir or f"runs/{name}")
     dataset = mofn.load_dataset(options.dataset, data_dir=options.data_dir, seed=options.seed)
@@ -76,11 +94,7 @@ def main(argv: Sequence[str]) -> None:
     examples = dataset.train.inputs[: options.num_examples]
 
     results: list[mofn.LayerRules] = []
-    with tqdm(unit="unit", disable=not first) as bar:
-
-        def start(layer: str, num_units: int) -> None:
-            bar.reset(num_units)
-            bar.set_description(layer)
+    with UnitBar(disable=not first) as bar:
 
         def finish(result: mofn.LayerRules) -> None:
             results.append(result)
@@ -92,16 +106,12 @@ def main(argv: Sequence[str]) -> None:
             params,
             examples,
             held_out=dataset.test.inputs,
-            betas=betas,
             layers=options.layers,
-            search=options.search,
-            refine=options.refine,
-            max_literals=options.max_literals,
-            memory_budget=options.memory_budget,
-            mesh=mesh,
-            on_start=start,
+            on_start=bar.start,
             progress=bar.update,
+            on_stage=bar.stage,
             on_layer=finish,
+            **extraction,
         )
     if not first:
         return

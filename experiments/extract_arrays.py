@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line, devices
-from experiments.extract import define_extraction_flags
+from experiments.extract import define_extraction_flags, extraction_options
+from experiments.progress import UnitBar
 from mofn_jax import checks, outputs
 
 
@@ -57,8 +57,9 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    command_line.use_compilation_cache(options)
     mesh, first = devices.start(options), devices.is_first_process()
-    betas = command_line.numbers("betas", options.betas)
+    extraction = extraction_options(options, mesh)
     workdir = Path(options.workdir or f"runs/{options.name}")
     layer = load_layer(options)
     shuffled = np.random.default_rng(options.seed).permutation(len(layer.inputs))
@@ -66,18 +67,14 @@ def main(argv: Sequence[str]) -> None:
     held_out, found_on = np.sort(shuffled[:num_held_out]), np.sort(shuffled[num_held_out:])
     if first:
         outputs.write_config(workdir, options.flag_values_dict())
-    num_units = layer.weights.shape[1]
-    with tqdm(total=num_units, unit="unit", desc=layer.name, disable=not first) as bar:
+    with UnitBar(disable=not first) as bar:
+        bar.start(layer.name, layer.weights.shape[1])
         result = mofn.explain_layer(
             take_examples(layer, found_on) if num_held_out else layer,
             held_out=take_examples(layer, held_out) if num_held_out else None,
-            betas=betas,
-            search=options.search,
-            refine=options.refine,
-            max_literals=options.max_literals,
-            memory_budget=options.memory_budget,
-            mesh=mesh,
             progress=bar.update,
+            on_stage=bar.stage,
+            **extraction,
         )
     if not first:
         return

@@ -1,6 +1,8 @@
 """M-of-N rules for every unit of every layer of a trained network, with their error."""
 
 from mofn_jax import plots, report
+from mofn_jax.bits import pack_examples
+from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.extraction import (
     DEFAULT_BETAS,
@@ -8,8 +10,9 @@ from mofn_jax.extraction import (
     explain_layer,
     extract_layer,
     extract_network,
+    layer_targets,
 )
-from mofn_jax.fronts import Candidate, RuleFront, merge_fronts
+from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
 from mofn_jax.layers import (
     Convolution,
     Layer,
@@ -18,7 +21,7 @@ from mofn_jax.layers import (
     patches,
 )
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
-from mofn_jax.meshes import describe_devices, make_mesh
+from mofn_jax.meshes import Resources, describe_devices, make_mesh
 from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.rules import (
     Literal,
@@ -31,15 +34,10 @@ from mofn_jax.rules import (
     rules_to_json,
     select_rules,
 )
-from mofn_jax.scoring import (
-    PrefixOrder,
-    complexity,
-    pack_examples,
-    prefix_order,
-    score_layer,
-    score_unit,
-)
-from mofn_jax.search import SEARCHES
+from mofn_jax.scoring import score_layer, score_unit
+from mofn_jax.search import SEARCHES, Search
+from mofn_jax.search.exact import provable_literals
+from mofn_jax.search.refine import refine_front
 from mofn_jax.thresholds import (
     Thresholds,
     best_thresholds,
@@ -67,8 +65,10 @@ __all__ = [
     "Literal",
     "Literals",
     "PrefixOrder",
+    "Resources",
     "Rule",
     "RuleFront",
+    "Search",
     "Split",
     "Thresholds",
     "TrainResult",
@@ -85,6 +85,7 @@ __all__ = [
     "format_rule",
     "information_gain",
     "layer_names",
+    "layer_targets",
     "literal_truth",
     "load_dataset",
     "make_mesh",
@@ -96,6 +97,8 @@ __all__ = [
     "patches",
     "plots",
     "prefix_order",
+    "provable_literals",
+    "refine_front",
     "report",
     "restore_params",
     "rules_from_json",
@@ -103,6 +106,7 @@ __all__ = [
     "save_params",
     "score_layer",
     "score_unit",
+    "select",
     "select_rules",
     "softmax_targets",
     "train",

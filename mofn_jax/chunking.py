@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
+_TILE_BYTES = 2**18  # of rows that are turned into columns at a time, in a CPU's cache
+
 
 def chunks(total: int, size: int) -> Iterator[slice]:
-    """Slices of exactly `size` (or `total`, if smaller) that cover 0..total-1 in order.
+    """As few slices of one length, at most `size`, as cover 0..total-1, in order.
 
     The last one starts early rather than end late: its first elements are done twice, which is
     harmless where the result of an element does not depend on its piece.
 
     Example:
-      >>> list(chunks(5, 2))
-      [slice(0, 2, None), slice(2, 4, None), slice(3, 5, None)]
+      >>> list(chunks(7, 5))
+      [slice(0, 4, None), slice(3, 7, None)]
     """
-    size = min(size, total)
+    if not total:
+        return
+    size = -(-total // -(-total // size))  # even pieces: the fewest elements are done twice
     for start in range(0, total, size):
         start = min(start, total - size)
         yield slice(start, start + size)
@@ -41,6 +45,19 @@ def row_slices(array: np.ndarray, num_bytes: int = 2**22) -> Iterator[slice]:
     for start in range(0, len(array), rows):
         yield slice(start, min(start + rows, len(array)))
         _let_go(array)
+
+
+def read_columns(array: np.ndarray, which: slice | np.ndarray = slice(None)) -> np.ndarray:
+    """Some columns of [E, n], each in one piece of memory; a map is read in slices.
+
+    They are a copy, unless they are a slice of columns that lie so already.
+    """
+    if array.flags.f_contiguous and isinstance(which, slice):
+        return array[:, which]
+    columns = np.empty((len(array), np.arange(array.shape[1])[which].size), array.dtype, order="F")
+    for rows in row_slices(array, _TILE_BYTES):
+        columns[rows] = array[rows][:, which]
+    return columns
 
 
 def _let_go(array: np.ndarray) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
+from mofn_jax.chunking import read_columns
 from mofn_jax.fronts import RuleFront
 from mofn_jax.layers import (
     Layer,
@@ -21,12 +22,17 @@ from mofn_jax.layers import (
     layer_names,
     patches,
 )
-from mofn_jax.literals import Literals, ordered_literals, ordered_literals_by_gain
+from mofn_jax.literals import (
+    Literals,
+    most_literals,
+    ordered_literals,
+    ordered_literals_by_gain,
+)
+from mofn_jax.meshes import Resources
 from mofn_jax.rules import Rule, measure_held_out, select_rules
-from mofn_jax.search import SEARCHES
+from mofn_jax.search import SEARCHES, Search, check_options
 from mofn_jax.search.refine import refine_front
 from mofn_jax.thresholds import (
-    Thresholds,
     best_thresholds,
     binarize_targets,
     most_informative_positions,
@@ -45,6 +51,19 @@ class LayerRules(NamedTuple):
     constant_units: int  # units that are always or never on
     front: RuleFront
     rules: dict[float, tuple[Rule, ...]]  # by beta, one rule for each unit
+    by_length: dict[int, tuple[Rule, ...]]  # likewise, by the most literals
+
+    def at(self, *, beta: float | None = None, max_literals: int | None = None) -> tuple[Rule, ...]:
+        """The rules chosen at a beta, or by a number of literals.
+
+        Raises:
+          ValueError: not one of the two, or one at which no rules were chosen.
+        """
+        if (beta is None) == (max_literals is None):
+            raise ValueError("beta: expected either beta or max_literals")
+        if beta is not None:
+            return self.rules[checks.known("beta", beta, self.rules)]
+        return self.by_length[checks.known("max_literals", max_literals, self.by_length)]
 
 
 def extract_layer(
@@ -52,12 +71,13 @@ def extract_layer(
     inputs,
     targets,
     *,
-    search: str = "best",
+    search: str | Search = "best",
     refine: bool = False,
     max_literals: int | None = None,
     memory_budget: int = 2**29,
     mesh: Mesh | None = None,
     progress: Callable[[int], None] | None = None,
+    on_stage: Callable[[str, int, int], None] | None = None,
     **options: Any,
 ) -> RuleFront:
     """The front of rules of every unit of a layer; needs arrays only, from any framework.
@@ -68,9 +88,9 @@ def extract_layer(
         as the unit is more often on above or below it.
       inputs: [E, n] real numbers, what enters the layer. A memory map is read in slices.
       targets: [E, u] booleans, whether each unit is on.
-      search: the strategy, a name in `mofn_jax.search.SEARCHES`: "weight_order", the paper's;
-        "exact", the best of all rules of few literals; "beam", these two and more; "best", the
-        rules of "beam", refined.
+      search: the strategy, a name in `SEARCHES`: "weight_order", the paper's; "exact", the best of
+        all rules of few literals; "stepwise", rules of any length up to 60 literals; "best", all
+        of these, refined. Or a function that is one, see `Search`.
       refine: whether the thresholds of the rules found are moved where that makes fewer errors;
         "best" does so anyway.
       max_literals: the most literals in a rule; None for as many as there are inputs.
@@ -80,6 +100,8 @@ def extract_layer(
         scores and searches are divided; sorting and signing literals, and refinement, are not.
         Every process must be given the same arrays and options, and gets all the rules.
       progress: called with the number of units done since the last call.
+      on_stage: called with what is being done ("compiling", "thresholds", "exact", ...), how much
+        of it is done, and of how much: inputs of thresholds, units of the other stages.
       **options: of the search.
 
     Returns:
@@ -87,8 +109,9 @@ def extract_layer(
 
     Raises:
       ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
-        boolean, an unknown search, max_literals or memory_budget below 1, a mesh of other axes,
-        arrays that differ between processes.
+        boolean, an unknown search, an option that the search does not have or out of its range,
+        max_literals or memory_budget below 1, a mesh of other axes, arrays that differ between
+        processes.
 
     Example:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
@@ -97,47 +120,63 @@ def extract_layer(
       >>> print(select_rules(front, beta=0.1)[0])
       unit 0 <=> 2 of {x0 >= 1, x1 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
     """
-    checks.known("search", search, SEARCHES)
-    if max_literals is not None:
-        max_literals = checks.at_least("max_literals", max_literals, 1)
+    strategy = search if callable(search) else SEARCHES[checks.known("search", search, SEARCHES)]
+    check_options(strategy, options)
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     inputs = checks.matrix("inputs", inputs, [None, None])
     if weights is not None:
         weights = checks.matrix("weights", weights, [inputs.shape[1], None])
     num_units = None if weights is None else weights.shape[1]
     targets = checks.booleans("targets", targets, [len(inputs), num_units])
+    most_literals(max_literals, inputs.shape[1])
     mesh = meshes.with_both_axes(mesh)
     meshes.check_same(mesh, weights=weights, inputs=inputs, targets=targets)
-    thresholds = best_thresholds(inputs, targets, memory_budget=memory_budget, mesh=mesh)
-    front = SEARCHES[search](
-        layer_literals(weights, inputs, targets, thresholds),
-        inputs,
-        targets,
-        max_literals=max_literals,
-        memory_budget=memory_budget,
-        mesh=mesh,
-        progress=progress,
-        **options,
-    )
+    options["max_literals"] = max_literals
+    if not callable(search):
+        strategy([], inputs, targets[:, :0], **options)  # of no units: it checks its options
+    resources = Resources(memory_budget, mesh, progress, on_stage)
+    resources.report("compiling", 0, targets.shape[1])
+    inputs, resources = _columns_at_hand(inputs, resources)
+    literals = _layer_literals(weights, inputs, targets, resources)
+    front = strategy(literals, inputs, targets, resources=resources, **options)
     return refine_front(front, inputs, targets, memory_budget=memory_budget) if refine else front
 
 
-def layer_literals(
-    weights: np.ndarray | None, inputs: np.ndarray, targets: np.ndarray, thresholds: Thresholds
-) -> list[Literals]:
-    """The literals of every unit, ordered and signed by its weights, or by gain without weights.
+def _columns_at_hand(inputs: np.ndarray, resources: Resources) -> tuple[np.ndarray, Resources]:
+    """The inputs, column by column in memory if the budget has room for that, and what is left.
 
-    Args:
-      weights: [n, u] real numbers, or None.
-      inputs: [E, n] real numbers.
-      targets: [E, u] booleans.
-      thresholds: of every input about every target.
-
-    Returns:
-      u Literals.
+    Thresholds, bits and refinement all read columns: of rows they would each have to make them.
     """
+    if inputs.flags.f_contiguous or inputs.nbytes > resources.memory_budget // 4 * 3:
+        return inputs, resources
+    left = resources.memory_budget - inputs.nbytes
+    return read_columns(inputs), resources._replace(memory_budget=left)
+
+
+def _layer_literals(
+    weights: np.ndarray | None, inputs: np.ndarray, targets: np.ndarray, resources: Resources
+) -> list[Literals]:
+    """The literals of every unit, ordered and signed by its weights, or by gain without weights."""
+    done, num_inputs = 0, inputs.shape[1]
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        resources.report("thresholds", done, num_inputs)
+
+    thresholds = best_thresholds(
+        inputs,
+        targets,
+        memory_budget=resources.memory_budget,
+        mesh=resources.mesh,
+        progress=progress,
+    )
     values, gains = thresholds.values.T, thresholds.gains.T
     if weights is not None:
-        return [ordered_literals(*unit) for unit in zip(weights.T, values, strict=True)]
+        return [
+            ordered_literals(unit_weights, unit_values, gains=unit_gains)
+            for unit_weights, unit_values, unit_gains in zip(weights.T, values, gains, strict=True)
+        ]
     return [
         ordered_literals_by_gain(inputs, *unit)
         for unit in zip(targets.T, values, gains, strict=True)
@@ -151,6 +190,7 @@ def extract_network(
     *,
     held_out=None,
     betas: Sequence[float] = DEFAULT_BETAS,
+    lengths: Sequence[int] = (),
     layers: Sequence[str] | None = None,
     call_kwargs: Mapping[str, Any] | None = None,
     on_start: Callable[[str, int], None] | None = None,
@@ -165,6 +205,7 @@ def extract_network(
       examples: [E, ...] inputs of the network on which rules are found.
       held_out: inputs on which the rules' errors are measured as well.
       betas: prices of complexity; one rule for each unit and beta.
+      lengths: numbers of literals; of each unit the best rule of at most as many.
       layers: names of the layers to explain, in this order; None for all, input side first.
       call_kwargs: keyword arguments of the network's call, such as {"train": False}.
       on_start: called with a layer's name and number of units before it is worked on.
@@ -192,7 +233,9 @@ def extract_network(
         if on_start is not None:
             on_start(name, layer.weights.shape[-1])
         other = None if held_out is None else capture(held_out, name)
-        results.append(explain_layer(layer, held_out=other, betas=betas, **options))
+        results.append(
+            explain_layer(layer, held_out=other, betas=betas, lengths=lengths, **options)
+        )
         if on_layer is not None:
             on_layer(results[-1])
     return tuple(results)
@@ -203,29 +246,33 @@ def explain_layer(
     *,
     held_out: Layer | None = None,
     betas: Sequence[float] = DEFAULT_BETAS,
+    lengths: Sequence[int] = (),
     memory_budget: int = 2**29,
     mesh: Mesh | None = None,
     **options: Any,
 ) -> LayerRules:
-    """Rules of every unit of a captured layer, chosen by beta and measured on held-out examples.
+    """Rules of every unit of a captured layer, chosen and measured on held-out examples.
 
     Args:
       layer: what enters and leaves the layer on the examples on which rules are found.
       held_out: the same on others, on which the rules' errors are measured as well.
       betas: prices of complexity; one rule for each unit and beta.
+      lengths: numbers of literals; of each unit the best rule of at most as many.
       memory_budget: bytes of working memory; never changes the result.
       mesh: devices to divide the work among, as in `extract_layer`. Of a convolution each filter
         has inputs of its own: they take turns.
       **options: of `extract_layer`.
 
     Raises:
-      ValueError: betas empty, negative or not finite; held-out inputs of another shape; as
-        `extract_layer`.
+      ValueError: neither betas nor lengths; betas negative or not finite; lengths below 1;
+        held-out inputs of another shape; as `extract_layer`.
     """
-    if not len(betas):
-        raise ValueError("betas: expected at least one number, got none")
+    if not len(betas) and not len(lengths):
+        raise ValueError("betas: expected at least one number, or lengths, got none")
     for beta in betas:
         checks.non_negative("betas", beta)
+    for length in lengths:
+        checks.at_least("lengths", length, 1)
     if held_out is not None and held_out.inputs.shape[1:] != layer.inputs.shape[1:]:
         raise ValueError(
             f"held_out: expected inputs of shape {layer.inputs.shape[1:]}, got "
@@ -243,14 +290,21 @@ def explain_layer(
     front = fronts[0]._replace(
         units=tuple(unit for part in fronts for unit in part.units), on_counts=targets.sum(0)
     )
-    rules = {
-        float(beta): name_rules(select_rules(front, beta), layer, positions, thresholds)
-        for beta in betas
-    }
+    chosen = [select_rules(front, beta) for beta in betas]
+    chosen += [select_rules(front, max_literals=length) for length in lengths]
+    chosen = [name_rules(rules, layer, positions, thresholds) for rules in chosen]
     if held_out is not None:
-        rules = measure_layer(rules, held_out, positions, thresholds)
+        chosen = measure_layer(chosen, held_out, positions, thresholds)
     constant_units = int(np.isin(front.on_counts, [0, front.num_examples]).sum())
-    return LayerRules(layer.name, layer.kind, thresholds, constant_units, front, rules)
+    return LayerRules(
+        layer.name,
+        layer.kind,
+        thresholds,
+        constant_units,
+        front,
+        rules=dict(zip(map(float, betas), chosen, strict=False)),
+        by_length=dict(zip(map(int, lengths), chosen[len(betas) :], strict=True)),
+    )
 
 
 def explained_positions(layer: Layer, **options: Any) -> np.ndarray | None:
@@ -316,15 +370,15 @@ def name_rules(
 
 
 def measure_layer(
-    rules: dict[float, tuple[Rule, ...]],
+    choices: Sequence[Sequence[Rule]],
     layer: Layer,
     positions: np.ndarray | None,
     thresholds: np.ndarray,
-) -> dict[float, tuple[Rule, ...]]:
-    """The rules of every beta with their errors on the layer's examples as held-out errors."""
+) -> list[tuple[Rule, ...]]:
+    """The rules of each choice with their errors on the layer's examples as held-out errors."""
     targets, _ = layer_targets(layer, positions, thresholds)
-    measured: dict[float, tuple[Rule, ...]] = dict.fromkeys(rules, ())
+    measured: list[tuple[Rule, ...]] = [()] * len(choices)
     for units, inputs in unit_inputs(layer, positions):
-        for beta in rules:
-            measured[beta] += measure_held_out(rules[beta][units], inputs, targets[:, units])
+        for i, rules in enumerate(choices):
+            measured[i] += measure_held_out(rules[units], inputs, targets[:, units])
     return measured

@@ -1,20 +1,22 @@
-"""The front of a unit: every rule that no other rule beats in both error and complexity.
+"""The front of a unit: every rule that no other rule beats in error, complexity and length at once.
 
-Of rules with equal error and equal complexity the front keeps the one with fewer literals, then the
-one that needs fewer. The rule of least `error + beta * complexity` is on the front for every beta,
-so any beta is answered from it without another search.
+One rule beats another if it makes no more errors, is no more complex and has no more literals, and
+is better in one of these; of two that are equal in all three, the one that needs fewer literals.
+The rule of least `error + beta * complexity`, or of least error, of any beta and among rules up to
+any length or complexity, is on the front: all are answered from it without another search.
 
 Axis letters: E examples, N literals, M needed, n inputs, u units.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from mofn_jax import checks
+from mofn_jax.complexity import NO_RULE, PrefixOrder, complexity
 from mofn_jax.literals import Literals
-from mofn_jax.scoring import NO_RULE, PrefixOrder, complexity
 
 
 class Candidate(NamedTuple):
@@ -36,21 +38,37 @@ class RuleFront(NamedTuple):
     proven_literals: int = 0  # no rule of as many of the literals, or fewer, beats the front
 
 
+def constant_rules(num_on: int, num_examples: int) -> list[Candidate]:
+    """The rules *true* and *false* for a unit that is on for some of the examples."""
+    nothing = Literals(np.zeros(0, np.int32), np.zeros(0), np.zeros(0, bool))
+    return [Candidate(0, nothing, num_examples - num_on, 0.0), Candidate(1, nothing, num_on, 0.0)]
+
+
 def non_dominated(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates that no other beats in both error and complexity, least complex first."""
+    """The candidates that no other beats in error, complexity and length, least complex first."""
     front: list[Candidate] = []
+    # Of the less complex ones: lengths, and ever fewer errors, of those that no shorter one beats.
+    lengths: list[int] = []
+    errors: list[int] = []
     for candidate in sorted(
         candidates, key=lambda c: (c.complexity, c.errors, len(c.literals.inputs), c.m)
     ):
-        if not front or candidate.errors < front[-1].errors:
-            front.append(candidate)
+        length = len(candidate.literals.inputs)
+        place = bisect_right(lengths, length)
+        if place and errors[place - 1] <= candidate.errors:
+            continue
+        beaten = place
+        while beaten < len(errors) and errors[beaten] >= candidate.errors:
+            beaten += 1
+        lengths[place:beaten], errors[place:beaten] = [length], [candidate.errors]
+        front.append(candidate)
     return tuple(front)
 
 
 def front_of_prefixes(
     least_ranks: np.ndarray, order: PrefixOrder, literals: Literals, num_inputs: int
 ) -> tuple[Candidate, ...]:
-    """The front of one unit among the rules over its first literals.
+    """Of the rules over one unit's first literals those that none beats in error and complexity.
 
     Args:
       least_ranks: int32, the least rank of a rule with 0, 1, ... errors, as `score_layer` gives it.
@@ -59,27 +77,90 @@ def front_of_prefixes(
       num_inputs: n.
 
     Returns:
-      Candidates, least complex first.
+      Candidates, least complex first; longer ones of as many errors and more complexity are not
+      among them.
     """
     before = np.append(NO_RULE, np.minimum.accumulate(least_ranks)[:-1])
     errors = np.flatnonzero(least_ranks < before)
     taken, m = order.rules_at(least_ranks[errors])
+    return non_dominated(_prefix_rules(literals, taken, m, errors, num_inputs))
+
+
+def front_of_table(
+    errors: np.ndarray, literals: Literals, num_inputs: int
+) -> tuple[Candidate, ...]:
+    """The front of one unit among the rules over its first literals.
+
+    Args:
+      errors: [N + 1, N + 2] int32, at [taken, m], as `score_unit` gives them.
+      literals: the unit's literals, which may be fewer than N.
+      num_inputs: n.
+    """
+    count = min(len(literals.inputs), len(errors) - 1)
+    errors = errors[: count + 1, : count + 2]
+    # A rule of N - 1 literals and M, or M - 1, is shorter and less complex.
+    better = np.ones_like(errors, bool)
+    better[1:, 1:] = errors[1:, 1:] < np.minimum(errors[:-1, 1:], errors[:-1, :-1])
+    better[1:, 0] = False
+    taken, m = np.nonzero(np.tril(better))
+    errors = np.append(errors[taken, m], errors[0, 1])
+    taken, m = np.append(taken, 0), np.append(m, 1)
+    return non_dominated(_prefix_rules(literals, taken, m, errors, num_inputs))
+
+
+def _prefix_rules(literals, taken, m, errors, num_inputs) -> Iterable[Candidate]:
     lengths = complexity(m, taken, num_inputs)
-    return non_dominated(
-        map(Candidate, m.tolist(), map(literals.first, taken), errors.tolist(), lengths.tolist())
-    )
+    firsts = map(literals.first, taken.tolist())
+    return map(Candidate, m.tolist(), firsts, errors.tolist(), lengths.tolist())
 
 
-def select(front: RuleFront, beta: float) -> tuple[Candidate, ...]:
-    """Of each unit, the rule of least `error + beta * complexity`; the less complex one on a tie.
+def select(
+    front: RuleFront,
+    beta: float | None = None,
+    *,
+    max_literals: int | None = None,
+    max_complexity: float | None = None,
+) -> tuple[Candidate, ...]:
+    """Of each unit, the rule of least error or, with a beta, of least `error + beta * complexity`.
+
+    Args:
+      front: the fronts of u units.
+      beta: the price of complexity, at least 0.
+      max_literals: the most literals that the rule may have, at least 1.
+      max_complexity: the largest complexity that it may have, at least 0.
+
+    Returns:
+      u candidates; on a tie the shorter, then the less complex one or, with a beta alone, the less
+      complex one.
 
     Raises:
-      ValueError: beta negative or not finite.
+      ValueError: none of the three is given, or one is out of range.
     """
-    checks.non_negative("beta", beta)
+    if beta is None and max_literals is None and max_complexity is None:
+        raise ValueError("beta: expected one of beta, max_literals and max_complexity, got none")
+    for name, value in (("beta", beta), ("max_complexity", max_complexity)):
+        if value is not None:
+            checks.non_negative(name, value)
+    if max_literals is not None:
+        checks.at_least("max_literals", max_literals, 1)
+    # Times E, so that counts stay integers: rounded shares would break ties at random.
+    price = front.num_examples * (beta or 0.0)
+    beta_alone = max_literals is None and max_complexity is None
+
+    def cost(candidate: Candidate) -> tuple[float, int]:
+        length = 0 if beta_alone else len(candidate.literals.inputs)
+        return candidate.errors + price * candidate.complexity, length
+
     return tuple(
-        # Times E, so that counts stay integers: rounded shares would break ties at random.
-        min(unit, key=lambda c: c.errors + front.num_examples * beta * c.complexity)
+        min(
+            (
+                candidate
+                for candidate in unit
+                if (max_literals is None or len(candidate.literals.inputs) <= max_literals)
+                and (max_complexity is None or candidate.complexity <= max_complexity)
+            ),
+            key=cost,
+        )
         for unit in front.units
     )
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mofn_jax import checks
 from mofn_jax.chunking import row_slices
 
 
@@ -20,14 +21,39 @@ class Literals(NamedTuple):
     inputs: np.ndarray  # [N] int32, index of the input
     thresholds: np.ndarray  # [N] floats
     negated: np.ndarray  # [N] bool; true for `X < t`
+    gains: np.ndarray | None = None  # [N] float64, nats, of the thresholds about the unit; if known
 
     def first(self, count: int) -> "Literals":
         """The first literals, sharing memory with these."""
-        return Literals(*(field[:count] for field in self))
+        return self.take(slice(count))
+
+    def take(self, which: slice | np.ndarray) -> "Literals":
+        """The literals at these positions; of a slice, sharing memory with these."""
+        gains = None if self.gains is None else self.gains[which]
+        return Literals(self.inputs[which], self.thresholds[which], self.negated[which], gains)
+
+    def flip(self, which: np.ndarray) -> "Literals":
+        """The literals, those at which [N] is true negated."""
+        return self._replace(negated=self.negated ^ which)
+
+
+def most_literals(max_literals: int | None, num_inputs: int) -> int:
+    """The largest N of a rule over n inputs under a limit, or None.
+
+    Raises:
+      ValueError: max_literals below 1.
+    """
+    if max_literals is None:
+        return num_inputs
+    return min(checks.at_least("max_literals", max_literals, 1), num_inputs)
 
 
 def ordered_literals(
-    weights: np.ndarray, thresholds: np.ndarray, max_literals: int | None = None
+    weights: np.ndarray,
+    thresholds: np.ndarray,
+    max_literals: int | None = None,
+    *,
+    gains: np.ndarray | None = None,
 ) -> Literals:
     """The literals of one unit, largest |weight| first.
 
@@ -35,6 +61,7 @@ def ordered_literals(
       weights: [n] floats.
       thresholds: [n] floats, NaN for an input that has none.
       max_literals: how many to keep; None keeps all.
+      gains: [n] floats, the information gain of each threshold; None if not known.
 
     Returns:
       Literals, at most n of them.
@@ -46,7 +73,8 @@ def ordered_literals(
     # As floats: unsigned integers and booleans have no negative.
     order = np.argsort(-np.abs(weights.astype(np.float64)), kind="stable")
     order = order[(weights[order] != 0) & ~np.isnan(thresholds[order])][:max_literals]
-    return Literals(order.astype(np.int32), thresholds[order], weights[order] < 0)
+    some_gains = None if gains is None else gains[order]
+    return Literals(order.astype(np.int32), thresholds[order], weights[order] < 0, some_gains)
 
 
 def ordered_literals_by_gain(
@@ -70,7 +98,7 @@ def ordered_literals_by_gain(
       >>> inputs, target = np.array([[0, 9], [1, 8], [2, 7]]), np.array([True, True, False])
       >>> ordered_literals_by_gain(inputs, target, np.array([2, 8]), np.array([0.6, 0.6]))
       Literals(inputs=array([0, 1], dtype=int32), thresholds=array([2, 8]),
-               negated=array([ True, False]))
+               negated=array([ True, False]), gains=array([0.6, 0.6]))
     """
     num_above, num_on_above = np.zeros((2, len(thresholds)), np.int64)
     for rows in row_slices(inputs):
@@ -80,7 +108,7 @@ def ordered_literals_by_gain(
     falls = num_on_above * len(target) < num_above * np.count_nonzero(target)
     order = np.argsort(-gains, kind="stable")
     order = order[~np.isnan(thresholds[order])]
-    return Literals(order.astype(np.int32), thresholds[order], falls[order])
+    return Literals(order.astype(np.int32), thresholds[order], falls[order], gains[order])
 
 
 def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:

@@ -9,13 +9,14 @@ Several processes (`jax.distributed`) run the same program on the same arrays, a
 all the results.
 """
 
+import itertools
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from glob import glob
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -29,6 +30,11 @@ from mofn_jax.compat import config, enable_x64
 
 UNITS, EXAMPLES = AXES = ("units", "examples")
 _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
+
+# What a core of a CPU is given at once: smaller pieces are as fast, and let progress be seen.
+_CORE_BYTES = 2**26
+
+_Result = TypeVar("_Result")
 
 # By platform: the extra of JAX that brings it, and files of which a machine that has it has one.
 _ACCELERATORS = {
@@ -60,6 +66,96 @@ def describe_devices() -> str:
             f"this machine has a {platform.upper()} that JAX does not use: {remedy}, restart Python"
         )
     return "\n".join(lines)
+
+
+def platform() -> str:
+    """Of the device that JAX works on here: "cpu", "gpu", "tpu".
+
+    In a kernel that is compiled for another device, `jax.lax.platform_dependent` knows.
+    """
+    device = config.jax_default_device
+    return jax.default_backend() if device is None else getattr(device, "platform", device)
+
+
+class Resources(NamedTuple):
+    """What work may use, and whom it tells how far it is; neither changes a result."""
+
+    memory_budget: int = 2**29  # bytes of working memory
+    mesh: Mesh | None = None  # devices, with both axes; None for the default one
+    progress: Callable[[int], None] | None = None  # called with the number of units done since
+    on_stage: Callable[[str, int, int], None] | None = None  # stage, how much is done, of how much
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Tells how much of a stage is done: units, or inputs."""
+        if self.on_stage is not None:
+            self.on_stage(stage, done, total)
+
+    def quiet(self) -> "Resources":
+        """The same, told nothing."""
+        return self._replace(progress=None, on_stage=None)
+
+    def for_units(self, units: slice, num_units: int, memory_budget: int) -> "Resources":
+        """For stages of the work on some of the units: what they tell is of all of them."""
+
+        def on_stage(stage: str, done: int, _: int) -> None:
+            self.report(stage, units.start + done, num_units)
+
+        return Resources(memory_budget, self.mesh, on_stage=on_stage)
+
+
+DEFAULT_RESOURCES = Resources()
+
+
+def each_unit(
+    work: Callable[[slice], Iterable[_Result]],
+    num_units: int,
+    *,
+    bytes_per_unit: int,
+    resources: Resources,
+    stage: str | None = None,
+    axes: Sequence[str] = AXES,
+    in_small_pieces: bool = True,
+) -> Iterator[_Result]:
+    """What work makes of each unit, as many units at a time as the memory budget allows.
+
+    Args:
+      work: makes a result of each of some units, which it may divide among devices.
+      num_units: u.
+      bytes_per_unit: of working memory.
+      resources: told of the units that are done.
+      stage: what it is told that they are at; None if the work tells.
+      axes: of the mesh, those along which units are divided.
+      in_small_pieces: whether a CPU gets no more units at a time than it works on in about a
+        second, so that progress is seen.
+    """
+    done = 0
+    at_once = resources.memory_budget // max(1, bytes_per_unit)
+    if resources.mesh is None and platform() == "cpu":
+        if in_small_pieces:
+            at_once = min(at_once, cpu_count() * _CORE_BYTES // max(1, bytes_per_unit))
+        at_once = max(1, at_once // cpu_count()) * cpu_count()
+    at_once = full_rounds(at_once, resources.mesh, axes)
+    for units in chunks(num_units, at_once):
+        if stage is not None:
+            resources.report(stage, done, num_units)
+        yield from itertools.islice(work(units), done - units.start, None)
+        if resources.progress is not None:
+            resources.progress(units.stop - done)
+        done = units.stop
+
+
+def map_units(function: Callable, units: Any) -> Any:
+    """A jitted kernel's function of every unit, along the first axis of a tree of arrays.
+
+    A CPU does best with one unit at a time in its cache, other devices with all of them.
+    """
+    count = len(jax.tree.leaves(units)[0])
+    return jax.lax.map(function, units, batch_size=1 if platform() == "cpu" else count)
+
+
+def cpu_count() -> int:
+    """The CPU's cores."""
+    return os.cpu_count() or 1
 
 
 def make_mesh(sizes: Mapping[str, int]) -> Mesh:
@@ -263,7 +359,7 @@ def divide(
 def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[Any]) -> Any:
     """As `divide`, on the default device; if that is a CPU, each core works on some elements."""
     total = len(jax.tree.leaves(divided)[0])
-    cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    cores = cpu_count() if platform() == "cpu" else 1
     shares = list(chunks(total, -(-total // cores)))
 
     # What the caller has set for its own thread holds in the others too.

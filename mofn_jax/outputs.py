@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from mofn_jax.extraction import LayerRules
 from mofn_jax.plots import plot_landscape
 from mofn_jax.report import format_table, layer_rows, rows_to_csv
-from mofn_jax.rules import rules_to_json
+from mofn_jax.rules import Rule, rules_to_json
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -40,8 +40,13 @@ def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
 def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
     """Writes layers.csv, rules.json, rules.txt and landscape.png for the layers done so far."""
     rows = [row for result in results for row in layer_rows(result)]
-    rules = [rule for result in results for group in result.rules.values() for rule in group]
-    lines = [f"beta {rule.beta:g}  {rule}\n" for rule in rules]
+    rules = [
+        rule
+        for result in results
+        for group in (*result.rules.values(), *result.by_length.values())
+        for rule in group
+    ]
+    lines = [f"{choice_of(rule)}  {rule}\n" for rule in rules]
     write_text(workdir / "layers.csv", rows_to_csv(rows))
     write_text(workdir / "rules.json", rules_to_json(rules))
     write_text(workdir / "rules.txt", "".join(lines))
@@ -51,19 +56,31 @@ def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
     plt.close(figure)
 
 
+def choice_of(rule: Rule) -> str:
+    """What the rule was chosen by: a beta, or a number of literals."""
+    if rule.beta is None:
+        return f"at most {rule.max_literals} literals"
+    return f"beta {rule.beta:g}"
+
+
 def summary(results: Sequence[LayerRules]) -> str:
     """What a person reads at the end: the table of layers, then the softmax rules.
 
-    Of the betas, the softmax rules shown are those of the largest beta (the shortest rules) that
-    costs less than a hundredth of error over the most exact ones.
+    Of the choices, the softmax rules shown are the least complex that cost less than a hundredth of
+    error over the most exact ones.
     """
     rows = [row for result in results for row in layer_rows(result)]
     text = format_table(rows)
     for result in results:
         if result.kind == "softmax":
-            errors = {row.beta: row.error for row in layer_rows(result)}
+            chosen = layer_rows(result)
+            least = min(row.error for row in chosen)
             # Not "at most", which is never true where all units are constant and errors NaN.
-            beta = max(b for b, e in errors.items() if not e > min(errors.values()) + 0.01)
-            text += f"\n\n{result.name} rules at beta {beta:g}:\n"
-            text += "\n".join(map(str, result.rules[beta]))
+            row = min(
+                (row for row in chosen if not row.error > least + 0.01),
+                key=lambda row: row.complexity,
+            )
+            rules = result.at(beta=row.beta, max_literals=row.max_literals)
+            text += f"\n\n{result.name} rules, {choice_of(rules[0])}:\n"
+            text += "\n".join(map(str, rules))
     return text

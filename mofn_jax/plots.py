@@ -17,9 +17,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from mofn_jax import checks
+from mofn_jax.complexity import complexity
 from mofn_jax.report import LayerRow
 from mofn_jax.rules import Rule, format_literals, format_rule, inputs_of_rules
-from mofn_jax.scoring import complexity
 
 _MARKERS = "osD^vP*Xph<>"
 _COLORS = [f"C{i}" for i in range(10) if i != 7]  # gray is for the legend
@@ -33,7 +33,8 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
     Complexity is on a logarithmic scale, from 0 to 0.01 on a linear one.
 
     Args:
-      rows: of any layers and betas, as `layer_rows` gives them.
+      rows: of any layers, as `layer_rows` gives them. Those of betas are drawn, or if there are
+        none, those of numbers of literals.
       ax: where to draw; None for a new figure.
 
     Returns:
@@ -41,8 +42,11 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    by_beta = [row for row in rows if row.beta is not None] or rows
     for i, name in enumerate(dict.fromkeys(row.layer for row in rows)):
-        layer = sorted((row for row in rows if row.layer == name), key=lambda row: row.complexity)
+        layer = sorted(
+            (row for row in by_beta if row.layer == name), key=lambda row: row.complexity
+        )
         lengths = [row.complexity for row in layer]
         style: dict[str, Any] = {
             "color": _COLORS[i % len(_COLORS)],

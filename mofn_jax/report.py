@@ -1,4 +1,4 @@
-"""Tables: how well a layer's rules explain it, one row for each layer and beta."""
+"""Tables: how well a layer's rules explain it, one row for each layer and choice of rules."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from mofn_jax.rules import Rule
 
 
 class LayerRow(NamedTuple):
-    """Means over the units of a layer that are not constant, at one beta; NaN if all are."""
+    """Means over the units of a layer that are not constant, of one choice; NaN if all are."""
 
     layer: str
     kind: str
@@ -20,7 +20,8 @@ class LayerRow(NamedTuple):
     units: int  # u
     constant_units: int  # units that are always or never on
     proven_literals: int  # no rule of as many of the literals, or fewer, is better; 0: not searched
-    beta: float
+    beta: float | None  # the price of complexity at which the rules were chosen, or
+    max_literals: int | None  # the most literals that they were allowed
     error: float  # on the examples the rules were found on
     held_out_error: float  # NaN without held-out examples
     baseline_error: float  # of the constant rule; on the held-out examples, if there are any
@@ -30,7 +31,11 @@ class LayerRow(NamedTuple):
 
 
 def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
-    """A layer's rows, one for each beta."""
+    """A layer's rows, one for each beta, then one for each length."""
+    choices: list[tuple[float | None, int | None, tuple[Rule, ...]]] = [
+        *((beta, None, rules) for beta, rules in sorted(result.rules.items())),
+        *((None, length, rules) for length, rules in sorted(result.by_length.items())),
+    ]
     return tuple(
         LayerRow(
             layer=result.name,
@@ -40,9 +45,10 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
             constant_units=result.constant_units,
             proven_literals=result.front.proven_literals,
             beta=beta,
+            max_literals=length,
             **_means(rules),
         )
-        for beta, rules in sorted(result.rules.items())
+        for beta, length, rules in choices
     )
 
 
@@ -84,10 +90,10 @@ def format_table(rows: Sequence[Any]) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
     if isinstance(value, int):
         return str(value)
-    return "-" if np.isnan(value) else f"{value:.4g}"
+    return "-" if value is None or np.isnan(value) else f"{value:.4g}"
 
 
 def rows_to_csv(rows: Sequence[Any]) -> str:

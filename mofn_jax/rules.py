@@ -36,6 +36,7 @@ class Rule(NamedTuple):
     held_out_error: float | None = None  # the same two on other examples
     held_out_baseline_error: float | None = None
     beta: float | None = None  # the price of complexity it was chosen at
+    max_literals: int | None = None  # the most literals it was allowed when it was chosen
     layer: str = ""
     unit_threshold: float | None = None  # "on" means an activation of at least this; None: softmax
     position: tuple[int, int] | None = None  # of a convolution, the row and column explained
@@ -62,35 +63,44 @@ def skill(error: float, baseline_error: float) -> float:
     return 1 - error / baseline_error if baseline_error else float("nan")
 
 
-def select_rules(front: RuleFront, beta: float) -> tuple[Rule, ...]:
-    """Of each unit, the rule of least `error + beta * complexity`.
+def select_rules(
+    front: RuleFront,
+    beta: float | None = None,
+    *,
+    max_literals: int | None = None,
+    max_complexity: float | None = None,
+) -> tuple[Rule, ...]:
+    """Of each unit, the rule of least error or, with a beta, of least `error + beta * complexity`.
 
     Args:
       front: the fronts of u units.
       beta: the price of complexity, at least 0.
+      max_literals: the most literals that the rule may have, at least 1.
+      max_complexity: the largest complexity that it may have, at least 0.
 
     Returns:
-      u rules; on a tie of the loss the less complex one.
+      u rules; on a tie the shorter, then the less complex one or, with a beta alone, the less
+      complex one.
 
     Raises:
-      ValueError: beta negative or not finite.
+      ValueError: none of the three is given, or one is out of range.
     """
+    chosen = select(front, beta, max_literals=max_literals, max_complexity=max_complexity)
     return tuple(
         Rule(
             unit=unit,
             m=candidate.m,
             literals=tuple(
                 Literal(int(i), float(threshold), bool(negated))
-                for i, threshold, negated in zip(*candidate.literals, strict=True)
+                for i, threshold, negated in zip(*candidate.literals[:3], strict=True)
             ),
             error=candidate.errors / front.num_examples,
             complexity=candidate.complexity,
             baseline_error=min(on, front.num_examples - on) / front.num_examples,
-            beta=float(beta),
+            beta=None if beta is None else float(beta),
+            max_literals=max_literals,
         )
-        for unit, (candidate, on) in enumerate(
-            zip(select(front, beta), front.on_counts.tolist(), strict=True)
-        )
+        for unit, (candidate, on) in enumerate(zip(chosen, front.on_counts.tolist(), strict=True))
     )
 
 

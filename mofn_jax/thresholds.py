@@ -10,8 +10,7 @@ the host, in their own precision; `mofn_jax.cuts` then evaluates every candidate
 Axis letters: E examples, n inputs, u units, k classes; H', W' rows and columns of a convolution.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -21,12 +20,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
-from mofn_jax.chunking import chunks, row_slices
+from mofn_jax.chunking import chunks, read_columns
 from mofn_jax.cuts import best_cuts_of_classes, best_cuts_of_targets, nats_per_step, x_log_x
 
 # Bytes of working memory an example takes, for each column sorted (its value, order, and whether it
 # may be cut there, twice over while they are made), and for each column the kernel works on.
 SORT_BYTES, _KERNEL_BYTES = 32, 32
+# Inputs times targets times examples at a time: smaller pieces are as fast, and show progress.
+_MOST_CELLS = 2**29
 # What the kernel works on stays in a CPU's cache.
 _CACHE_BYTES = 2**23
 
@@ -74,7 +75,12 @@ def information_gain(
 
 
 def best_thresholds(
-    inputs, targets, *, memory_budget: int = 2**29, mesh: Mesh | None = None
+    inputs,
+    targets,
+    *,
+    memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Thresholds:
     """The best threshold of every input about every boolean target.
 
@@ -87,6 +93,7 @@ def best_thresholds(
         and never changes the result.
       mesh: devices to divide the inputs among, see `mofn_jax.meshes`. Each process sorts only the
         inputs that its own devices work on.
+      progress: called with the number of inputs done since the last call.
 
     Returns:
       Thresholds of values [n, u] and gains [n, u].
@@ -109,7 +116,8 @@ def best_thresholds(
     values = np.empty((num_inputs, targets.shape[1]), _float_dtype(inputs))
     gains = np.empty(values.shape, np.int32)
     own, devices = meshes.own_share(num_inputs, mesh), meshes.own_devices(mesh)
-    for some, columns in _sorted_pieces(inputs, own, memory_budget, devices):
+    done = own.start
+    for some, columns in _sorted_pieces(inputs, own, targets.shape[1], memory_budget, devices):
         cuts, gains[some] = meshes.divide(
             best_cuts_of_targets,
             (columns.order, columns.is_cut),
@@ -118,6 +126,9 @@ def best_thresholds(
             at_once=_at_once(num_examples, memory_budget),
         )
         values[some] = columns.values_at(cuts)
+        if progress is not None:
+            progress(some.stop - done)
+        done = some.stop
     for found in (values, gains):
         meshes.fill_in(found, mesh)
     return Thresholds(values, _in_nats(gains, num_examples))
@@ -159,7 +170,7 @@ def unit_thresholds(
     values = np.empty(num_units, _float_dtype(activations))
     gains = np.empty(num_units)
     own, devices = meshes.own_share(num_units, mesh), meshes.own_devices(mesh)
-    for some, columns in _sorted_pieces(activations, own, memory_budget, devices):
+    for some, columns in _sorted_pieces(activations, own, 1, memory_budget, devices):
         cuts, fixed_gains = meshes.divide(
             best_cuts_of_classes,
             (columns.order, columns.is_cut),
@@ -268,12 +279,15 @@ class SortedColumns(NamedTuple):
 
 
 def _sorted_pieces(
-    array: np.ndarray, which: slice, memory_budget: int, mesh: Mesh | None
+    array: np.ndarray, which: slice, num_targets: int, memory_budget: int, mesh: Mesh | None
 ) -> Iterator[tuple[slice, SortedColumns]]:
     """Sorts some columns of [E, n] at a time; half of the budget reads ahead, for a memory map."""
     num_examples, columns = len(array), range(which.start, which.stop)
     most_read = memory_budget // 2 // (array.itemsize * num_examples)
-    most_sorted = memory_budget // 2 // (SORT_BYTES * num_examples)
+    most_sorted = min(
+        memory_budget // 2 // (SORT_BYTES * num_examples),
+        _MOST_CELLS // (num_examples * num_targets),
+    )
     for block in chunks(len(columns), max(1, most_read)):
         block_columns = columns[block]
         read = read_columns(array, slice(block_columns.start, block_columns.stop))
@@ -281,14 +295,6 @@ def _sorted_pieces(
             some = block_columns[piece]
             yield slice(some.start, some.stop), sort_columns(read[:, piece])
         del read  # before the next block is read
-
-
-def read_columns(array: np.ndarray, which: slice | np.ndarray) -> np.ndarray:
-    """A copy of some columns of [E, n], column by column in memory; a map is read in slices."""
-    columns = np.empty((len(array), np.arange(array.shape[1])[which].size), array.dtype, order="F")
-    for rows in row_slices(array):
-        columns[rows] = array[rows][:, which]
-    return columns
 
 
 def sort_columns(columns: np.ndarray) -> SortedColumns:
@@ -307,7 +313,7 @@ def sort_columns(columns: np.ndarray) -> SortedColumns:
             ascending = values[row][order[row]]
             np.not_equal(ascending[1:], ascending[:-1], out=is_cut[row, 1:])
 
-    workers = os.cpu_count() or 1
+    workers = meshes.cpu_count()
     with ThreadPoolExecutor(workers) as pool:
         size = -(-len(values) // workers)
         pieces = (range(i, min(i + size, len(values))) for i in range(0, len(values), size))
@@ -339,7 +345,7 @@ def _in_nats(fixed_gains: np.ndarray, num_examples: int) -> np.ndarray:
 
 def _at_once(num_examples: int, memory_budget: int) -> int:
     """How many columns the kernel works on together."""
-    if jax.default_backend() == "cpu":
+    if meshes.platform() == "cpu":
         memory_budget = min(memory_budget, _CACHE_BYTES)
     return max(1, memory_budget // (_KERNEL_BYTES * num_examples))
 

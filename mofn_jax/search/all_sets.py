@@ -6,8 +6,9 @@ inputs turns these into counts by set and number of literals that hold.
 Axis letters: E examples, N literals, M needed, n inputs, u units.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mofn_jax import meshes
-from mofn_jax.chunking import chunks, row_slices
+from mofn_jax.chunking import row_slices
 from mofn_jax.literals import Literals, literal_truth
 
 # What becomes of an input in an assignment.
@@ -29,6 +30,20 @@ def all_sets_fit(num_inputs: int, free: bool) -> bool:
     return (3 if free else 2) ** num_inputs <= _MOST_ASSIGNMENTS
 
 
+def all_sets_bytes(num_inputs: int, free: bool) -> int:
+    """Bytes of working memory that a unit takes."""
+    return 24 * (3 if free else 2) ** num_inputs * (num_inputs + 1)
+
+
+class BestSet(NamedTuple):
+    """The best set of its size for its M."""
+
+    m: int
+    positions: np.ndarray  # [N] of the literals
+    flipped: np.ndarray  # [N] bool, which of them are negated
+    errors: int
+
+
 def best_of_all_sets(
     literals: Sequence[Literals],
     inputs: np.ndarray,
@@ -36,9 +51,8 @@ def best_of_all_sets(
     *,
     num_literals: int,
     free: bool,
-    memory_budget: int,
     mesh: Mesh | None = None,
-) -> Iterator[list[tuple[int, np.ndarray, np.ndarray, int]]]:
+) -> list[list[BestSet]]:
     """Of every unit, the best set for each N = 1..num_literals and M = 1..N, in this order.
 
     Args:
@@ -47,41 +61,28 @@ def best_of_all_sets(
       targets: [E, u] booleans.
       num_literals: the largest N.
       free: whether literals may be negated.
-      memory_budget: bytes of working memory; never changes the result.
       mesh: devices to divide the units among.
-
-    Yields:
-      For each unit a list of M, the positions [N] of the literals, which of them are negated [N],
-      and the number of errors.
     """
     num_inputs = inputs.shape[1]
     roles = np.indices((3 if free else 2,) * num_inputs).reshape(num_inputs, -1).T
     sizes = (roles != _ABSENT).sum(1)
-    done = 0
-    at_once = meshes.full_rounds(memory_budget // (24 * len(roles) * (num_inputs + 1)), mesh)
-    for units in chunks(targets.shape[1], at_once):
-        histograms = np.stack(
-            [
-                _signed_patterns(*unit, inputs)
-                for unit in zip(literals[units], targets.T[units], strict=True)
-            ]
-        )
-        counts = meshes.divide(_count_units_assignments, (histograms,), (), mesh=mesh, free=free)
-        for unit in range(done, units.stop):
-            on = int(targets[:, unit].sum())
-            unit_counts = counts[unit - units.start]
-            missing = roles[:, len(literals[unit].inputs) :]
-            legal = (missing == _ABSENT).all(1)
-            found = []
-            for size in range(1, min(num_literals, len(literals[unit].inputs)) + 1):
-                rows = np.flatnonzero(legal & (sizes == size))
-                for m in range(1, size + 1):
-                    row = rows[np.argmin(unit_counts[rows, m])]
-                    positions = np.flatnonzero(roles[row] != _ABSENT)
-                    flipped = roles[row, positions] == _FLIPPED
-                    found.append((m, positions, flipped, on + int(unit_counts[row, m])))
-            yield found
-        done = units.stop
+    histograms = [_signed_patterns(*unit, inputs) for unit in zip(literals, targets.T, strict=True)]
+    counts = meshes.divide(
+        _count_units_assignments, (np.stack(histograms),), (), mesh=mesh, free=free
+    )
+    best = []
+    for unit, on, unit_counts in zip(literals, targets.sum(0).tolist(), counts, strict=True):
+        legal = (roles[:, len(unit.inputs) :] == _ABSENT).all(1)
+        of_unit: list[BestSet] = []
+        best.append(of_unit)
+        for size in range(1, min(num_literals, len(unit.inputs)) + 1):
+            rows = np.flatnonzero(legal & (sizes == size))
+            for m in range(1, size + 1):
+                row = rows[np.argmin(unit_counts[rows, m])]
+                positions = np.flatnonzero(roles[row] != _ABSENT)
+                flipped = roles[row, positions] == _FLIPPED
+                of_unit.append(BestSet(m, positions, flipped, on + int(unit_counts[row, m])))
+    return best
 
 
 def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray) -> np.ndarray:

@@ -4,13 +4,19 @@ Axis letters: E examples, N literals, n inputs, u units.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from mofn_jax.fronts import RuleFront
+from mofn_jax import checks, meshes
+from mofn_jax.bits import literal_bits
+from mofn_jax.fronts import Candidate, RuleFront, merge_fronts
 from mofn_jax.literals import Literals
-from mofn_jax.search.beam import beam
-from mofn_jax.search.refine import refine_front
+from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
+from mofn_jax.search.exact import exact
+from mofn_jax.search.refine import refine_units
+from mofn_jax.search.stepwise import stepwise
+from mofn_jax.search.weight_order import weight_order
 
 
 def best(
@@ -18,20 +24,74 @@ def best(
     inputs: np.ndarray,
     targets: np.ndarray,
     *,
-    memory_budget: int = 2**29,
-    **options,
+    exact_literals: int | None = None,
+    stepwise_literals: int = 60,
+    stepwise_inputs: int = 1024,
+    polish_literals: int = 8,
+    refine_literals: int = 10,
+    signs: str = "weights",
+    max_literals: int | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
 ) -> RuleFront:
-    """The front of every unit among weight order, exact and beam search, its rules refined.
+    """The front of every unit among weight order, exact and stepwise search, its rules refined.
 
     Args:
       literals: of each of u units, in order.
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
-      memory_budget: bytes of working memory; never changes the result.
-      **options: of `beam`, such as `mesh`. Each process refines all the rules by itself.
+      exact_literals: as in `exact`.
+      stepwise_literals, stepwise_inputs, polish_literals: as in `stepwise`.
+      refine_literals: the largest N of which thresholds are moved, as in `refine_front`.
+      signs: "weights" for the literals as given; "free" for each of them or its negation, except in
+        weight order.
+      max_literals: a limit on N for all three.
+      resources: what it may use. Each process refines all the rules by itself.
 
     Returns:
-      The fronts of the u units; see `beam` and `refine_front`.
+      The fronts of the u units.
+
+    Raises:
+      ValueError: an option out of range, unknown signs.
     """
-    front = beam(literals, inputs, targets, memory_budget=memory_budget, **options)
-    return refine_front(front, inputs, targets, memory_budget=memory_budget)
+    checks.at_least("refine_literals", refine_literals, 0)
+    num_examples, num_inputs = inputs.shape
+    # Half of the memory is for the bits that the searches share, half for each in its turn.
+    memory_budget = resources.memory_budget // 2
+
+    def found(literals: Sequence[Literals], targets: np.ndarray, **known: Any) -> RuleFront:
+        arguments = literals, inputs, targets
+        known["max_literals"] = max_literals
+        return merge_fronts(
+            weight_order(*arguments, **known),
+            exact(*arguments, exact_literals=exact_literals, signs=signs, **known),
+            stepwise(
+                *arguments,
+                stepwise_literals=stepwise_literals,
+                stepwise_inputs=stepwise_inputs,
+                polish_literals=polish_literals,
+                signs=signs,
+                **known,
+            ),
+        )
+
+    def search(units: slice) -> list[tuple[Candidate, ...]]:
+        some, some_targets = literals[units], targets[:, units]
+        part = resources.for_units(units, len(literals), memory_budget)
+        bits = literal_bits(some, inputs, num_inputs, memory_budget)
+        return refine_units(
+            found(some, some_targets, resources=part, bits=bits),
+            inputs,
+            some_targets,
+            refine_literals=refine_literals,
+            resources=part,
+        )
+
+    none = found([], targets[:, :0])  # this checks the options, and says what is proven
+    units = meshes.each_unit(
+        search,
+        len(literals),
+        bytes_per_unit=num_inputs * num_examples // 4,
+        resources=resources,
+        in_small_pieces=False,
+    )
+    return none._replace(units=tuple(units), on_counts=targets.sum(0))

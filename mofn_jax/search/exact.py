@@ -1,9 +1,9 @@
 """Exact search: of all rules of few literals, the provably best, for every M and N.
 
-With S(A) the signed count (see `counting`) of the examples on which all the literals A hold, the
-errors of every M-of-N rule over N literals are an integer combination of S over their subsets: of
-three literals, AND has S3, "at least 2" has S2 + S2 + S2 - 2 S3, OR has S1 + S1 + S1 - S2 - S2 -
-S2 + S3. The same sums give the rules with any literals negated. All sets are gone through in
+With S(A) the signed count (see `mofn_jax.bits`) of the examples on which all the literals A hold,
+the errors of every M-of-N rule over N literals are an integer combination of S over their subsets:
+of three literals, AND has S3, "at least 2" has S2 + S2 + S2 - 2 S3, OR has S1 + S1 + S1 - S2 - S2
+- S2 + S3. The same sums give the rules with any literals negated. All sets are gone through in
 blocks, some literals by some.
 
 With few inputs every set of any size is scored, see `all_sets`.
@@ -13,7 +13,7 @@ Axis letters: E examples, N literals, M needed, n inputs, u units, W words of 32
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
-from mofn_jax.chunking import chunks
-from mofn_jax.fronts import Candidate, RuleFront, non_dominated
-from mofn_jax.literals import Literals
-from mofn_jax.scoring import complexity
-from mofn_jax.search.all_sets import all_sets_fit, best_of_all_sets
-from mofn_jax.search.counting import all_examples, pack_units, signed_counts
+from mofn_jax.bits import all_examples, literal_bits, pack_examples, pack_units, signed_counts
+from mofn_jax.complexity import complexity
+from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
+from mofn_jax.literals import Literals, most_literals
+from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
+from mofn_jax.search.all_sets import BestSet, all_sets_bytes, all_sets_fit, best_of_all_sets
 
 SIGNS = ("weights", "free")
 _BLOCK = 16
@@ -43,9 +43,8 @@ def exact(
     exact_literals: int | None = None,
     signs: str = "weights",
     max_literals: int | None = None,
-    memory_budget: int = 2**29,
-    mesh: Mesh | None = None,
-    progress: Callable[[int], None] | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
+    bits: np.ndarray | None = None,
 ) -> RuleFront:
     """The front of every unit among all rules of up to `exact_literals` literals.
 
@@ -58,35 +57,33 @@ def exact(
         many as make a million sets a unit: 3 for up to 185 inputs.
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       max_literals: a limit on N, like `exact_literals`.
-      memory_budget: bytes of working memory; never changes the result.
-      mesh: devices to divide the units among.
-      progress: called with 1 for every unit done.
+      resources: what it may use; units are divided among devices.
+      bits: [u, n, W] uint32, as `literal_bits` gives them, if they are known.
 
     Returns:
       The fronts of the u units. Its `proven_literals` is the largest N: no rule of as many literals
       or fewer is better. Of equally good sets the front holds the one of earlier literals.
 
     Raises:
-      ValueError: exact_literals out of range, unknown signs.
+      ValueError: exact_literals or max_literals out of range, unknown signs.
     """
-    proven = provable_literals(inputs.shape[1], exact_literals, signs, max_literals)
-    units = []
-    for unit, candidates in enumerate(
-        best_sets(
-            literals,
-            inputs,
-            targets,
-            num_literals=proven,
-            signs=signs,
-            memory_budget=memory_budget,
-            mesh=mesh,
-        )
-    ):
-        units.append(non_dominated(constant_rules(targets[:, unit]) + candidates))
-        if progress is not None:
-            progress(1)
     num_examples, num_inputs = inputs.shape
-    return RuleFront(tuple(units), targets.sum(0), num_examples, num_inputs, proven)
+    proven = provable_literals(num_inputs, exact_literals, signs, max_literals)
+    found = best_sets(
+        literals,
+        inputs,
+        targets,
+        num_literals=proven,
+        signs=signs,
+        resources=resources,
+        bits=bits,
+    )
+    on_counts = targets.sum(0)
+    units = tuple(
+        non_dominated([*constant_rules(int(on), num_examples), *candidates])
+        for on, candidates in zip(on_counts, found, strict=True)
+    )
+    return RuleFront(units, on_counts, num_examples, num_inputs, proven)
 
 
 def provable_literals(
@@ -105,7 +102,7 @@ def provable_literals(
       [16, 3, 2]
     """
     checks.known("signs", signs, SIGNS)
-    limit = num_inputs if max_literals is None else min(num_inputs, max_literals)
+    limit = most_literals(max_literals, num_inputs)
     all_sets = all_sets_fit(num_inputs, signs == "free")
     if exact_literals is not None:
         checks.at_least("exact_literals", exact_literals, 1)
@@ -121,13 +118,6 @@ def provable_literals(
     return min(limit, max(few, default=1))
 
 
-def constant_rules(target: np.ndarray) -> list[Candidate]:
-    """The rules *true* and *false* for a target [E]."""
-    nothing = Literals(np.zeros(0, np.int32), np.zeros(0), np.zeros(0, bool))
-    on = int(target.sum())
-    return [Candidate(0, nothing, len(target) - on, 0.0), Candidate(1, nothing, on, 0.0)]
-
-
 def best_sets(
     literals: Sequence[Literals],
     inputs: np.ndarray,
@@ -135,8 +125,8 @@ def best_sets(
     *,
     num_literals: int,
     signs: str = "weights",
-    memory_budget: int = 2**29,
-    mesh: Mesh | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
+    bits: np.ndarray | None = None,
 ) -> Iterator[list[Candidate]]:
     """Of every unit, the best rule for each N = 1..num_literals and M = 1..N, in this order.
 
@@ -146,80 +136,108 @@ def best_sets(
       targets: [E, u] booleans.
       num_literals: the largest N. At most 4, unless all sets of the inputs can be gone through.
       signs: "weights" for the literals as given; "free" for each of them or its negation.
-      memory_budget: bytes of working memory; never changes the result.
-      mesh: devices to divide the units among.
+      resources: what it may use; units are divided among devices.
+      bits: [u, n, W] uint32, as `literal_bits` gives them, if they are known.
 
     Yields:
       Each unit's rules; N stops at its number of literals.
     """
+    num_examples, num_inputs = inputs.shape
     free = signs == "free"
-    search = best_of_all_sets if all_sets_fit(inputs.shape[1], free) else _best_of_small_sets
-    found = search(
-        literals,
-        inputs,
-        targets,
-        num_literals=num_literals,
-        free=free,
-        memory_budget=memory_budget,
-        mesh=mesh,
+
+    def search(units: slice) -> list[list[BestSet]]:
+        some = literals[units], inputs, targets[:, units]
+        if all_sets_fit(num_inputs, free):
+            return best_of_all_sets(
+                *some, num_literals=num_literals, free=free, mesh=resources.mesh
+            )
+        some_bits = None if bits is None else bits[units]
+        if some_bits is None:
+            some_bits = literal_bits(some[0], inputs, num_inputs, resources.memory_budget // 4)
+        counts = np.array([len(unit.inputs) for unit in some[0]], np.int32)
+        if num_literals == 1:
+            return [
+                best_single_literals(unit_bits[:count], target, free)
+                for unit_bits, count, target in zip(some_bits, counts, some[2].T, strict=True)
+            ]
+        return best_of_small_sets(
+            some_bits, counts, some[2], num_literals=num_literals, free=free, mesh=resources.mesh
+        )
+
+    bytes_per_unit = all_sets_bytes(num_inputs, free)
+    if not all_sets_fit(num_inputs, free):
+        ways = 2**num_literals * (1 + num_literals if free else 1)
+        bytes_per_unit = num_inputs * num_examples + 4 * ways * _BLOCK**num_literals
+    found = meshes.each_unit(
+        search,
+        len(literals),
+        bytes_per_unit=bytes_per_unit,
+        resources=resources,
+        stage="exact",
     )
-    for unit_literals, unit_found in zip(literals, found, strict=True):
+    for unit, best in zip(literals, found, strict=True):
         yield [
             Candidate(
-                m,
-                Literals(
-                    unit_literals.inputs[positions],
-                    unit_literals.thresholds[positions],
-                    unit_literals.negated[positions] ^ flipped,
-                ),
-                errors,
-                float(complexity(m, len(positions), inputs.shape[1])),
+                one.m,
+                unit.take(one.positions).flip(one.flipped),
+                one.errors,
+                float(complexity(one.m, len(one.positions), num_inputs)),
             )
-            for m, positions, flipped, errors in unit_found
+            for one in best
         ]
 
 
-def _best_of_small_sets(literals, inputs, targets, *, num_literals, free, memory_budget, mesh):
-    """As `best_of_all_sets`, for small sets of many inputs."""
-    num_inputs = inputs.shape[1]
-    num_blocks = -(-num_inputs // _BLOCK)
-    ways = 2**num_literals * (1 + num_literals if free else 1)
-    bytes_per_unit = num_inputs * len(inputs) + 4 * ways * _BLOCK**num_literals
-    done = 0
-    for units in chunks(
-        targets.shape[1], meshes.full_rounds(memory_budget // bytes_per_unit, mesh)
-    ):
-        words, signs = pack_units(
-            literals[units],
-            inputs,
-            targets[:, units],
-            num_rows=num_blocks * _BLOCK,
-            memory_budget=memory_budget // 4,
+def best_single_literals(bits: np.ndarray, target: np.ndarray, free: bool) -> list[BestSet]:
+    """The best rule of one literal, of equals the first literal.
+
+    Args:
+      bits: [N, W] uint32, where each literal of a unit holds.
+      target: [E] booleans.
+      free: whether literals may be negated.
+    """
+    if not len(bits):
+        return []
+    errors = np.bitwise_count(bits ^ pack_examples(target)).sum(1, dtype=np.int64)
+    ways = np.stack([errors, len(target) - errors] if free else [errors], axis=1)
+    position, flipped = np.divmod(int(ways.argmin()), ways.shape[1])
+    return [BestSet(1, np.array([position]), np.array([flipped > 0]), int(ways.min()))]
+
+
+def best_of_small_sets(
+    bits: np.ndarray,
+    counts: np.ndarray,
+    targets: np.ndarray,
+    *,
+    num_literals: int,
+    free: bool,
+    mesh: Mesh | None,
+) -> list[list[BestSet]]:
+    """As `best_of_all_sets`, for small sets of many inputs.
+
+    Args:
+      bits: [u, n, W] uint32, where the literals hold.
+      counts: [u] int32, how many literals each unit has.
+      targets: [E, u] booleans.
+      num_literals, free, mesh: as there.
+    """
+    num_blocks = -(-bits.shape[1] // _BLOCK)
+    words, signs = pack_units(bits, targets)
+    words = np.pad(words, ((0, 0), (0, num_blocks * _BLOCK - bits.shape[1]), (0, 0)))
+    examples = np.stack([all_examples(target) for target in targets.T])
+    best: list[list[BestSet]] = [[] for _ in bits]
+    for size in range(1, num_literals + 1):
+        blocks = np.array(
+            list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
         )
-        examples = np.stack([all_examples(target) for target in targets.T[units]])
-        num_taken = np.array([len(unit.inputs) for unit in literals[units]], np.int32)
-        best = []
-        for size in range(1, num_literals + 1):
-            blocks = np.array(
-                list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
-            )
-            found = meshes.divide(
-                _best_in_blocks,
-                (words, signs, examples, num_taken),
-                (blocks, _coefficients(size, free)),
-                mesh=mesh,
-            )
-            best.append((blocks, *found))
-        for unit in range(done, units.stop):
-            on = int(targets[:, unit].sum())
-            yield [
-                (m, positions, flipped, on + count)
-                for blocks, counts, places in best
-                for m, positions, flipped, count in _first_of_best(
-                    blocks, counts[unit - units.start], places[unit - units.start], free
-                )
-            ]
-        done = units.stop
+        found = meshes.divide(
+            _best_in_blocks,
+            (words, signs, examples, counts),
+            (blocks, _coefficients(size, free)),
+            mesh=mesh,
+        )
+        for unit, on, least, places in zip(best, targets.sum(0).tolist(), *found, strict=True):
+            unit += _first_of_best(blocks, least, places, free, on)
+    return best
 
 
 def _coefficients(size: int, free: bool) -> np.ndarray:
@@ -302,14 +320,15 @@ def _best_in_blocks(words, signs, examples, num_taken, blocks, coefficients):
     return jax.vmap(one_unit)(words, signs, examples, num_taken)
 
 
-def _first_of_best(blocks, counts, places, free):
-    """Yields (m, positions, flipped, count) of the best of all blocks, of equals the first.
+def _first_of_best(blocks, counts, places, free, num_on) -> Iterator[BestSet]:
+    """Of one size the best sets of all blocks, of equals the first, for M = 1..N.
 
     Args:
       blocks: [C, N] int32, tuples of blocks.
       counts: [C, N] int32, at [tuple, M - 1].
       places: [C, N] int32, as `best_in_block` gives them.
       free: whether places include signs.
+      num_on: the number of examples with the unit on.
     """
     size = blocks.shape[1]
     shape = (_BLOCK,) * size + ((2,) * size if free else ())
@@ -322,4 +341,4 @@ def _first_of_best(blocks, counts, places, free):
         positions = blocks[tied] * _BLOCK + digits[:, :size]
         first = np.lexsort(positions.T[::-1])[0]
         flipped = digits[first, size:].astype(bool) if free else np.zeros(size, bool)
-        yield m, positions[first], flipped, int(best)
+        yield BestSet(m, positions[first], flipped, num_on + int(best))

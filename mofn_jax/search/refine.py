@@ -8,12 +8,15 @@ Axis letters: E examples, N literals, M needed, n inputs, u units.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from mofn_jax import checks
+from mofn_jax import checks, meshes
+from mofn_jax.chunking import read_columns
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
-from mofn_jax.thresholds import SORT_BYTES, SortedColumns, read_columns, sort_columns
+from mofn_jax.meshes import Resources
+from mofn_jax.thresholds import SORT_BYTES, SortedColumns, sort_columns
 
 
 def refine_front(
@@ -57,18 +60,48 @@ def refine_front(
     inputs = checks.matrix("inputs", inputs, [front.num_examples, front.num_inputs])
     targets = checks.booleans("targets", targets, [front.num_examples, len(front.units)])
     checks.at_least("refine_literals", refine_literals, 1)
-    units = []
-    for rules, target in zip(front.units, targets.T, strict=True):
+    resources = Resources(checks.at_least("memory_budget", memory_budget, 1), progress=progress)
+    units = refine_units(
+        front, inputs, targets, refine_literals=refine_literals, resources=resources
+    )
+    return front._replace(units=tuple(units))
+
+
+def refine_units(
+    front: RuleFront,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    refine_literals: int,
+    resources: Resources,
+) -> list[tuple[Candidate, ...]]:
+    """The fronts of the units; see `refine_front`."""
+
+    def refine(units: slice) -> list[tuple[Candidate, ...]]:
+        with ThreadPoolExecutor(meshes.cpu_count()) as pool:
+            return list(pool.map(refine_unit, front.units[units], targets.T[units]))
+
+    def refine_unit(rules: Sequence[Candidate], target: np.ndarray) -> tuple[Candidate, ...]:
         open_rules = [rule for rule in rules if 0 < len(rule.literals.inputs) <= refine_literals]
         refined = []
-        for some in _sharing_columns(open_rules, memory_budget // (SORT_BYTES * len(inputs))):
+        for some in _sharing_columns(open_rules, most_columns):
             used = np.unique(np.concatenate([rule.literals.inputs for rule in some]))
             columns = sort_columns(read_columns(inputs, used))
             refined += [_refine(rule, used, columns, target) for rule in some]
-        units.append(non_dominated([*rules, *refined]))
-        if progress is not None:
-            progress(1)
-    return front._replace(units=tuple(units))
+        return non_dominated([*rules, *refined])
+
+    most_columns = resources.memory_budget // meshes.cpu_count() // (SORT_BYTES * len(inputs))
+    # The columns that a rule of refine_literals names, of each of the units.
+    bytes_per_unit = SORT_BYTES * len(inputs) * refine_literals
+    return list(
+        meshes.each_unit(
+            refine,
+            len(front.units),
+            bytes_per_unit=bytes_per_unit,
+            resources=resources._replace(mesh=None),
+            stage="refine",
+        )
+    )
 
 
 def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[list[Candidate]]:
@@ -118,7 +151,9 @@ def _refine(
             truth[literal] = moved
             errors, unmoved = errors + change, 1
         literal = (literal + 1) % len(rows)
-    return rule._replace(literals=rule.literals._replace(thresholds=thresholds), errors=errors)
+    return rule._replace(
+        literals=rule.literals._replace(thresholds=thresholds, gains=None), errors=errors
+    )
 
 
 def best_move(

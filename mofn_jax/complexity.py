@@ -1,0 +1,106 @@
+"""How complex a rule is, and the rules over a unit's first literals in this order.
+
+Axis letters: N literals taken, M needed, n inputs, C rules.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammaln
+
+
+def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
+    """How long a rule is, as a DNF on a log scale, over the longest there is.
+
+    `log(M * C(N, M)) / log(m * C(n, m))` with `m = ceil((n + 1) / 2)` (Odense and d'Avila Garcez,
+    2020); 0 for the constant rules (M = 0, M > N) and where n = 1. Rules of equal length have
+    equal complexity, bit for bit.
+
+    Args:
+      m: integers, how many literals must hold.
+      num_literals: integers that broadcast with m, how many literals there are.
+      num_inputs: n, all inputs of the layer, also those without a literal.
+
+    Returns:
+      float64, in 0..1.
+
+    Raises:
+      ValueError: more literals than inputs.
+
+    Example:
+      >>> complexity([1, 2, 2], [2, 2, 3], num_inputs=3).round(6).tolist()
+      [0.386853, 0.386853, 1.0]
+    """
+    m, num_literals = np.broadcast_arrays(m, num_literals)
+    if np.max(num_literals, initial=0) > num_inputs:
+        raise ValueError(f"num_literals: expected at most {num_inputs}, got {num_literals.max()}")
+    log_factorial = _log_factorials(num_inputs)
+    longest = _log_length((num_inputs + 2) // 2, num_inputs, log_factorial)
+    constant = (m <= 0) | (m > num_literals)
+    m, num_literals = np.where(constant, 1, m), np.where(constant, 1, num_literals)
+    length = _log_length(m, num_literals, log_factorial)
+    return length / longest if longest > 0 else np.zeros_like(length)
+
+
+def _log_factorials(largest: int) -> np.ndarray:
+    """log 0!, log 1!, ... [largest + 1] float64."""
+    return gammaln(np.arange(1, largest + 2))
+
+
+def _log_length(m, num_literals, log_factorial: np.ndarray):
+    """log(M * C(N, M)) = log N + log C(N-1, M-1), rounded so that equal lengths compare equal."""
+    m = np.minimum(m, num_literals + 1 - m)  # these two too, which rounding can part
+    binomial = (
+        log_factorial[num_literals - 1] - log_factorial[m - 1] - log_factorial[num_literals - m]
+    )
+    return np.round(np.log(num_literals) + binomial, 10)
+
+
+class PrefixOrder(NamedTuple):
+    """The rules over a unit's first literals, least complex first, then by N, then by M."""
+
+    ranks: np.ndarray  # [N + 1, N + 2] int32, ascending in that order; NO_RULE where not a rule
+    taken: np.ndarray  # [C] int32, N of the rules of rank 2 c and 2 c + 1
+    m: np.ndarray  # [C] int32, M of the rule of rank 2 c; that of rank 2 c + 1 is N + 1 - M
+
+    def rules_at(self, ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """N and M of the rules of these ranks."""
+        taken, m = self.taken[ranks // 2], self.m[ranks // 2]
+        return taken, np.where(ranks % 2, taken + 1 - m, m)
+
+
+NO_RULE = np.iinfo(np.int32).max
+
+
+@lru_cache(maxsize=2)
+def prefix_order(num_literals: int) -> PrefixOrder:
+    """The order of all rules over the first N = 0..num_literals literals.
+
+    M and N + 1 - M of N literals make rules of equal length, so that only one of them is sorted.
+    The constant rules, M = 0 and 1 of no literals, appear once.
+    """
+    log_factorial = _log_factorials(num_literals)
+    sizes = np.append(1, (np.arange(1, num_literals + 1) + 1) // 2)
+    stops = np.cumsum(sizes)
+    lengths, m = np.zeros(stops[-1]), np.zeros(stops[-1], np.int32)
+    for taken in range(1, num_literals + 1):  # by rows: there may be tens of millions of rules
+        row = slice(stops[taken - 1], stops[taken])
+        m[row] = np.arange(1, sizes[taken] + 1)
+        lengths[row] = _log_length(m[row], taken, log_factorial)
+    lengths[0] = -1  # the constant rules come before the single literals, which are as short
+    order = np.argsort(lengths)
+    lengths = lengths[order]
+    tied = np.concatenate([[False], lengths[1:] == lengths[:-1], [False]])
+    for start, stop in np.flatnonzero(np.diff(tied)).reshape(-1, 2):
+        order[start : stop + 1].sort()
+    places = np.empty(len(order), np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    ranks = np.full((num_literals + 1, num_literals + 2), NO_RULE, np.int32)
+    ranks[0, :2] = 0, 1
+    for taken in range(1, num_literals + 1):
+        row_ranks = 2 * places[stops[taken - 1] : stops[taken]]
+        ranks[taken, taken : taken - len(row_ranks) : -1] = row_ranks + 1
+        ranks[taken, 1 : len(row_ranks) + 1] = row_ranks
+    taken_by_row = np.repeat(np.arange(num_literals + 1, dtype=np.int32), sizes)
+    return PrefixOrder(ranks, taken_by_row[order], m[order])

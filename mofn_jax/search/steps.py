@@ -1,0 +1,331 @@
+"""The kernel of the stepwise search: one literal after the other into a set, or out of it again.
+
+The state is a set of N literals and M, and for every c the examples on which at least c of them
+hold. Errors alone are a poor guide, as most changes of a large set decide no example. The guide is
+the logistic loss of the margin z + 1/2 with z = c - M, for an example with the unit on,
+
+    f(z) = log(1 + exp(-(z + 1/2) / tau))        tau = sqrt(max(N, 4)) / 4
+
+and f(-z - 1) for one with the unit off. It depends on z and N alone: a table of integers, F. With
+one literal more to hold an example with the unit on loses g(z) = F(z) - F(z + 1), one with the unit
+off gains g(-z - 2) = 2 H - g(z), so that taking in literal k changes the loss of all examples by
+
+    2 H |off and k| - g(-M) |k| + sum over c >= 1 of (g(c - 1 - M) - g(c - M)) |k and at least c|
+
+and taking it out by the negative of this, with M + 1 for M. All literals are scored at once by
+population counts, of the few c around M where g still falls.
+
+Axis letters: N literals, M needed, K the largest N, L literals to choose from, R rows of literals
+(L, or with either sign 2 L), B values of c, W words of 32 examples.
+"""
+
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mofn_jax.bits import count, counts
+from mofn_jax.search.exact import NO_SET
+
+MOST_LITERALS = 256
+_STEPS_PER_LITERAL = 6
+_LEAST_TO_DROP = 4  # literals; smaller sets are for other searches
+_MOST_SCALE = 16  # H, enough
+_NEAR = 2  # how far from the best M polishing looks
+
+
+class Guide(NamedTuple):
+    """The loss of the margin in fixed point: of every N a row, column z + offset for c - M = z."""
+
+    losses: np.ndarray  # [K + 2, 2 offset] int32, F
+    slopes: np.ndarray  # [K + 2, 2 offset] int32, g
+    scale: int  # H
+    reach: int  # g is 0 at this z and above for every N
+
+
+@lru_cache(maxsize=8)
+def guide(num_examples: int, largest: int) -> Guide:
+    """The table for sets of up to K literals, of a scale by which E examples fit an int32."""
+    scale = int(np.clip(2**30 // (num_examples * MOST_LITERALS), 1, _MOST_SCALE))
+    offset = largest + 4
+    half = np.arange(-1, offset)  # the other half is its mirror image
+    slopes = np.empty((largest + 2, 2 * offset), np.int32)
+    for size, row in enumerate(slopes):
+        tau = np.sqrt(max(size, 4)) / 4
+        losses = np.logaddexp(0, -(half[:, None] + [0.5, 1.5]) / tau)
+        # Rounded twice: a logarithm's last digit must decide nothing.
+        falls = np.rint(np.round(2 * scale * tau * (losses[:, 0] - losses[:, 1]), 6))
+        falls[0] = scale
+        row[offset - 1 :] = falls
+        row[: offset - 1] = 2 * scale - falls[-2:0:-1]
+    losses = np.cumsum(slopes[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
+    reach = int(np.flatnonzero(slopes.any(0))[-1]) - offset + 1
+    for table in (losses, slopes):
+        table.flags.writeable = False
+    return Guide(losses, slopes, scale, reach)
+
+
+class Unit(NamedTuple):
+    """What the search of one unit reads."""
+
+    literals: jax.Array  # [W, L] uint32, word by word, the examples on which each literal holds
+    num_literals: jax.Array  # int32, how many of them are literals; the last ones may be none
+    target: jax.Array  # [W] uint32, the examples on which the unit is on
+    examples: jax.Array  # [W] uint32, all of them
+
+
+class Found(NamedTuple):
+    """Of every N = 0..K the set of fewest errors that was met, of equals the first."""
+
+    errors: jax.Array  # [K + 1] int32; NO_SET for a size that was not met
+    m: jax.Array  # [K + 1] int32
+    taken: jax.Array  # [K + 1, R] bool
+
+
+class _State(NamedTuple):
+    hold: jax.Array  # [K + 2, W] uint32, the examples on which at least 0, 1, ... literals hold
+    taken: jax.Array  # [R] bool
+    size: jax.Array  # int32, N
+    m: jax.Array  # int32
+    last: jax.Array  # int32, the literal taken in last
+    least: jax.Array  # [K + 2] int32, the least loss of a set of this size so far
+    found: Found
+    steps: jax.Array  # int32
+    ended: jax.Array  # bool
+
+
+def search_unit(unit: Unit, *, largest: int, polished: int, num_examples: int, free: bool) -> Found:
+    """The best sets met for one unit; composes with jit and vmap.
+
+    Args:
+      unit: see `Unit`.
+      largest: K.
+      polished: the largest N whose set is polished.
+      num_examples: E.
+      free: whether literals may be negated: row L + k is the negation of literal k.
+    """
+    found = take_steps(unit, largest=largest, num_examples=num_examples, free=free)
+    if polished < 2:
+        return found
+    sizes = jnp.arange(2, polished + 1)
+    better = jax.lax.map(
+        lambda size: polish(
+            unit, Found(*(field[size] for field in found)), size, largest=polished, free=free
+        ),
+        sizes,
+    )
+    return jax.tree.map(lambda field, some: field.at[2 : polished + 1].set(some), found, better)
+
+
+def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Found:
+    """The sets met on the way from no literals to K, by the guide alone."""
+    tables = guide(num_examples, largest)
+    losses, slopes = jnp.asarray(tables.losses), jnp.asarray(tables.slopes)
+    offset, window = losses.shape[1] // 2, min(2 * tables.reach + 5, largest + 1)
+    most = jnp.minimum(largest, unit.num_literals)
+    c = jnp.arange(largest + 2)
+    off_held, held = row_counts(
+        unit, jnp.stack([unit.examples & ~unit.target, unit.examples]), free
+    )
+
+    def loss(on: jax.Array, off: jax.Array, size: jax.Array, m: jax.Array) -> jax.Array:
+        """[.] at every m [.], from on how many examples, on and off [K + 2], c literals hold."""
+        z = c[None] - m[:, None] + offset
+        return losses[size][z] @ on + losses[size][2 * offset - 1 - z] @ off
+
+    def changes(size: jax.Array, m: jax.Array, first: jax.Array, near: jax.Array) -> jax.Array:
+        """What taking in each literal changes, [., R] at every m and size [.]."""
+        z = first + jnp.arange(window)[None] - m[:, None] + offset
+        falls = slopes[size[:, None], z - 1] - slopes[size[:, None], z]
+        at_none = slopes[size, offset - m][:, None]
+        return 2 * tables.scale * off_held[None] - at_none * held[None] + falls @ near
+
+    def step(state: _State) -> _State:
+        size, smaller = state.size, jnp.maximum(state.size - 1, 0)
+        m = jnp.clip(state.m + jnp.arange(-1, 2), 1, size + 1)
+        first = jnp.clip(state.m - 1 - tables.reach, 1, largest + 2 - window)
+        near = row_counts(unit, jax.lax.dynamic_slice_in_dim(state.hold, first, window), free)
+        sizes = jnp.repeat(jnp.stack([size + 1, smaller]), 3)
+        change = changes(sizes, jnp.concatenate([m, m + 1]), first, near)
+        on, off = exactly(state.hold & unit.target), exactly(state.hold & ~unit.target)
+        more = loss(on, off, size + 1, m)[:, None] + change[:3]
+        less = loss(on, off, smaller, m)[:, None] - change[3:]
+        add = first_least(jnp.where(can_take(unit, state.taken, free), more, NO_SET))
+        drop = first_least(jnp.where(state.taken, less, NO_SET))
+        drops = (size >= _LEAST_TO_DROP) & (drop.value < state.least[smaller])
+        drops &= drop.row != state.last
+        # A search that drops too often would not get to K.
+        drops &= state.steps + largest - size + 1 < _STEPS_PER_LITERAL * largest
+        ended = ~drops & (size >= most)
+        best = jax.tree.map(partial(jnp.where, drops), drop, add)
+        hold = move(state.hold, row_bits(unit, best.row), drops)
+        taken = state.taken.at[best.row].set(~drops)
+        size = jnp.where(drops, size - 1, size + 1)
+        return _State(
+            hold,
+            taken,
+            size,
+            m=m[best.column],
+            last=jnp.where(drops, state.last, best.row),
+            least=state.least.at[size].min(best.value),
+            found=keep(state.found, hold, taken, size, ended),
+            steps=state.steps + 1,
+            ended=ended,
+        )
+
+    def keep(found: Found, hold: jax.Array, taken: jax.Array, size: jax.Array, ended: jax.Array):
+        m, errors = best_m(unit, hold, size)
+        better = ~ended & (errors < found.errors[size])
+        best = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old[size]), Found(errors, m, taken), found
+        )
+        return jax.tree.map(lambda field, one: field.at[size].set(one), found, best)
+
+    def goes_on(state: _State) -> jax.Array:
+        return ~state.ended & (state.steps < _STEPS_PER_LITERAL * largest)
+
+    zero, no_set = jnp.int32(0), jnp.full(largest + 2, NO_SET)
+    none_taken = jnp.zeros((largest + 1, len(held)), bool)
+    start = _State(
+        hold=holds_of_none(unit, largest),
+        taken=none_taken[0],
+        size=zero,
+        m=zero + 1,
+        last=zero - 1,
+        least=no_set,
+        found=Found(no_set[:-1], jnp.zeros(largest + 1, jnp.int32), none_taken),
+        steps=zero,
+        ended=most < 1,
+    )
+    return jax.lax.while_loop(goes_on, step, start).found
+
+
+class _Polish(NamedTuple):
+    hold: jax.Array  # [S + 2, W] uint32
+    rows: jax.Array  # [S] int32, the set
+    m: jax.Array
+    errors: jax.Array
+    place: jax.Array  # whose turn it is
+    stayed: jax.Array  # how many literals in a row could not be exchanged for better
+
+
+def polish(unit: Unit, found: Found, size: jax.Array, *, largest: int, free: bool) -> Found:
+    """A set of N literals, each exchanged in turn for the best one, until none makes fewer errors.
+
+    Args:
+      unit: see `Unit`.
+      found: one set.
+      size: N.
+      largest: S, at least N.
+      free: as in `search_unit`.
+    """
+    num_rows = len(found.taken)
+    rows = jnp.nonzero(found.taken, size=largest, fill_value=num_rows)[0].astype(jnp.int32)
+
+    def exchange(state: _Polish) -> _Polish:
+        row = state.rows[state.place]
+        others = move(state.hold, row_bits(unit, row), jnp.bool_(True))
+        errors = rule_errors(unit, others)
+        m, _ = best_m(unit, others, size)
+        m = jnp.clip(m + jnp.arange(-_NEAR, _NEAR + 1), 1, size)
+        pivotal = others[m - 1] & ~others[m]
+        more = row_counts(unit, pivotal & ~unit.target, free)
+        fewer = row_counts(unit, pivotal & unit.target, free)
+        taken = jnp.zeros(num_rows, bool).at[state.rows].set(True, mode="drop")
+        legal = can_take(unit, taken.at[row].set(False), free)
+        best = first_least(jnp.where(legal, errors[m][:, None] + more - fewer, NO_SET))
+        better = best.value < state.errors
+        row = jnp.where(better, best.row, row)
+        return _Polish(
+            move(others, row_bits(unit, row), jnp.bool_(False)),
+            state.rows.at[state.place].set(row),
+            m=jnp.where(better, m[best.column], state.m),
+            errors=jnp.where(better, best.value, state.errors),
+            place=(state.place + 1) % size,
+            stayed=jnp.where(better, 1, state.stayed + 1),
+        )
+
+    def add(hold: jax.Array, row: jax.Array) -> tuple[jax.Array, None]:
+        moved = move(hold, row_bits(unit, row), jnp.bool_(False))
+        return jnp.where(row < num_rows, moved, hold), None
+
+    hold, _ = jax.lax.scan(add, holds_of_none(unit, largest), rows)
+    zero = jnp.int32(0)
+    state = _Polish(hold, rows, found.m, found.errors, zero, zero)
+    state = jax.lax.while_loop(
+        lambda state: (state.stayed < size) & (found.errors != NO_SET), exchange, state
+    )
+    taken = jnp.zeros(num_rows, bool).at[state.rows].set(True, mode="drop")
+    return Found(state.errors, state.m, taken)
+
+
+class _Best(NamedTuple):
+    row: jax.Array
+    column: jax.Array
+    value: jax.Array
+
+
+def first_least(values: jax.Array) -> _Best:
+    """The least of [., R], of equals the one of the first row, then column of the transpose."""
+    by_row = values.T
+    place = jnp.argmin(by_row).astype(jnp.int32)
+    row, column = jnp.divmod(place, by_row.shape[1])
+    return _Best(row, column, by_row[row, column])
+
+
+def row_bits(unit: Unit, row: jax.Array) -> jax.Array:
+    """The examples on which a row's literal, or its negation, holds: [W] uint32."""
+    num_literals = unit.literals.shape[1]
+    bits = unit.literals[:, row % num_literals]
+    return jnp.where(row < num_literals, bits, bits ^ unit.examples)
+
+
+def row_counts(unit: Unit, words: jax.Array, free: bool) -> jax.Array:
+    """On how many of the examples of [B, W] the literal of each row holds: [B, R] int32."""
+    held = counts(words, unit.literals)
+    return jnp.concatenate([held, count(words)[:, None] - held], axis=1) if free else held
+
+
+def can_take(unit: Unit, taken: jax.Array, free: bool) -> jax.Array:
+    """Which rows are literals whose input is not in the set: [R] bool."""
+    num_literals = unit.literals.shape[1]
+    either = taken.reshape(-1, num_literals).any(0)
+    can = ~either & (jnp.arange(num_literals) < unit.num_literals)
+    return jnp.tile(can, 2 if free else 1)
+
+
+def holds_of_none(unit: Unit, largest: int) -> jax.Array:
+    """The examples on which at least 0, 1, ... K + 1 of no literals hold: [K + 2, W] uint32."""
+    return jnp.zeros((largest + 2, len(unit.examples)), jnp.uint32).at[0].set(unit.examples)
+
+
+def move(hold: jax.Array, literal: jax.Array, drops: jax.Array) -> jax.Array:
+    """The examples on which at least 0, 1, ... hold of a set with a literal more, or less.
+
+    Without it, at least c hold where c + 1 did, or where c did and it is not one of them.
+    """
+    below = jnp.concatenate([hold[:1], hold[:-1]])
+    above = jnp.concatenate([hold[1:], jnp.zeros_like(hold[:1])])
+    moved = jnp.where(drops, above | (hold & ~literal), hold | (below & literal))
+    return moved.at[0].set(hold[0])
+
+
+def exactly(hold: jax.Array) -> jax.Array:
+    """The number of examples on which exactly 0, 1, ... hold, from those of at least as many."""
+    at_least = count(hold)
+    return at_least - jnp.append(at_least[1:], 0)
+
+
+def rule_errors(unit: Unit, hold: jax.Array) -> jax.Array:
+    """The errors of "at least M hold" for M = 0, 1, ...: [.] int32."""
+    return count(hold ^ unit.target)
+
+
+def best_m(unit: Unit, hold: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of M = 1..N the first of fewest errors, and these."""
+    m = jnp.arange(len(hold))
+    errors = jnp.where((m >= 1) & (m <= size), rule_errors(unit, hold), NO_SET)
+    best = jnp.argmin(errors).astype(jnp.int32)
+    return best, errors[best]
