@@ -27,7 +27,7 @@ def best(
     exact_literals: int | None = None,
     stepwise_literals: int = 60,
     stepwise_inputs: int = 1024,
-    polish_literals: int = 8,
+    polish_literals: int = 10,
     refine_literals: int = 10,
     signs: str = "weights",
     max_literals: int | None = None,

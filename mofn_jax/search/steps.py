@@ -107,16 +107,10 @@ def search_unit(unit: Unit, *, largest: int, polished: int, num_examples: int, f
       free: whether literals may be negated: row L + k is the negation of literal k.
     """
     found = take_steps(unit, largest=largest, num_examples=num_examples, free=free)
-    if polished < 2:
+    if polished < 1:
         return found
-    sizes = jnp.arange(2, polished + 1)
-    better = jax.lax.map(
-        lambda size: polish(
-            unit, Found(*(field[size] for field in found)), size, largest=polished, free=free
-        ),
-        sizes,
-    )
-    return jax.tree.map(lambda field, some: field.at[2 : polished + 1].set(some), found, better)
+    better = polish_sizes(unit, Found(*(field[: polished + 1] for field in found)), free=free)
+    return jax.tree.map(lambda field, some: field.at[1 : polished + 1].set(some), found, better)
 
 
 def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Found:
@@ -160,7 +154,7 @@ def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Fo
         drops &= state.steps + largest - size + 1 < _STEPS_PER_LITERAL * largest
         ended = ~drops & (size >= most)
         best = jax.tree.map(partial(jnp.where, drops), drop, add)
-        hold = move(state.hold, row_bits(unit, best.row), drops)
+        hold = move(state.hold, row_bits(unit, best.row, free), drops)
         taken = state.taken.at[best.row].set(~drops)
         size = jnp.where(drops, size - 1, size + 1)
         return _State(
@@ -202,63 +196,118 @@ def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Fo
     return jax.lax.while_loop(goes_on, step, start).found
 
 
+class _Set(NamedTuple):
+    rows: jax.Array  # [S] int32, N rows, then S - N times R for none
+    m: jax.Array  # int32
+    errors: jax.Array  # int32; NO_SET if there is none
+
+
+def polish_sizes(unit: Unit, found: Found, *, free: bool) -> Found:
+    """Better sets of N = 1..S, from those found of N = 0..S, by exchanging literals.
+
+    Of every size the set found and that of one literal less with another one are polished; then,
+    from S down, that of one literal more without one of them. Of equals the first is kept.
+    """
+    largest, num_rows = len(found.errors) - 1, found.taken.shape[1]
+    sizes = jnp.arange(1, largest + 1)
+    zero, no_set = jnp.int32(0), jnp.int32(NO_SET)
+
+    def forth(smaller: _Set, size: jax.Array) -> tuple[_Set, _Set]:
+        rows = jnp.nonzero(found.taken[size], size=largest, fill_value=num_rows)[0]
+        met = _Set(rows.astype(jnp.int32), found.m[size], found.errors[size])
+        one_more = smaller._replace(errors=no_set)  # its last row is none, and has the first turn
+        best = first_of(
+            polish(unit, met, size, zero, free), polish(unit, one_more, size, size - 1, free)
+        )
+        return best, best
+
+    def back(larger: _Set, size_and_set: tuple[jax.Array, _Set]) -> tuple[_Set, _Set]:
+        size, met = size_and_set
+        one_less = without_one(unit, larger, size, free)
+        best = first_of(met, polish(unit, one_less, size, zero, free))
+        return best, best
+
+    none = _Set(jnp.full(largest, num_rows, jnp.int32), zero, no_set)
+    last, sets = jax.lax.scan(forth, none, sizes)
+    others = jax.tree.map(lambda field: field[:-1], (sizes, sets))
+    _, others = jax.lax.scan(back, last, others, reverse=True)
+    sets = jax.tree.map(lambda field, end: jnp.concatenate([field, end[None]]), others, last)
+    taken = jnp.zeros((largest, num_rows), bool)
+    return Found(
+        sets.errors, sets.m, taken.at[sizes[:, None] - 1, sets.rows].set(True, mode="drop")
+    )
+
+
+def first_of(one: _Set, other: _Set) -> _Set:
+    """The set of fewer errors, the first of equals."""
+    return jax.tree.map(partial(jnp.where, other.errors < one.errors), other, one)
+
+
 class _Polish(NamedTuple):
+    best: _Set
     hold: jax.Array  # [S + 2, W] uint32
-    rows: jax.Array  # [S] int32, the set
-    m: jax.Array
-    errors: jax.Array
     place: jax.Array  # whose turn it is
-    stayed: jax.Array  # how many literals in a row could not be exchanged for better
+    stayed: jax.Array  # how many in a row could not be exchanged for better
 
 
-def polish(unit: Unit, found: Found, size: jax.Array, *, largest: int, free: bool) -> Found:
+def polish(unit: Unit, start: _Set, size: jax.Array, place: jax.Array, free: bool) -> _Set:
     """A set of N literals, each exchanged in turn for the best one, until none makes fewer errors.
 
     Args:
       unit: see `Unit`.
-      found: one set.
+      start: the set; the row at the first place may be none.
       size: N.
-      largest: S, at least N.
+      place: whose turn is the first.
       free: as in `search_unit`.
     """
-    num_rows = len(found.taken)
-    rows = jnp.nonzero(found.taken, size=largest, fill_value=num_rows)[0].astype(jnp.int32)
+    num_rows = unit.literals.shape[1] * (2 if free else 1)
 
     def exchange(state: _Polish) -> _Polish:
-        row = state.rows[state.place]
-        others = move(state.hold, row_bits(unit, row), jnp.bool_(True))
+        best, place = state.best, state.place
+        row = best.rows[place]
+        others = move(state.hold, row_bits(unit, row, free), jnp.bool_(True))
         errors = rule_errors(unit, others)
         m, _ = best_m(unit, others, size)
         m = jnp.clip(m + jnp.arange(-_NEAR, _NEAR + 1), 1, size)
         pivotal = others[m - 1] & ~others[m]
         more = row_counts(unit, pivotal & ~unit.target, free)
         fewer = row_counts(unit, pivotal & unit.target, free)
-        taken = jnp.zeros(num_rows, bool).at[state.rows].set(True, mode="drop")
-        legal = can_take(unit, taken.at[row].set(False), free)
-        best = first_least(jnp.where(legal, errors[m][:, None] + more - fewer, NO_SET))
-        better = best.value < state.errors
-        row = jnp.where(better, best.row, row)
+        kept = best.rows.at[place].set(num_rows)
+        taken = jnp.zeros(num_rows, bool).at[kept].set(True, mode="drop")
+        legal = can_take(unit, taken, free)
+        new = first_least(jnp.where(legal, errors[m][:, None] + more - fewer, NO_SET))
+        better = new.value < best.errors
+        row = jnp.where(better, new.row, row)
         return _Polish(
-            move(others, row_bits(unit, row), jnp.bool_(False)),
-            state.rows.at[state.place].set(row),
-            m=jnp.where(better, m[best.column], state.m),
-            errors=jnp.where(better, best.value, state.errors),
-            place=(state.place + 1) % size,
+            _Set(
+                best.rows.at[place].set(row),
+                jnp.where(better, m[new.column], best.m),
+                jnp.where(better, new.value, best.errors),
+            ),
+            move(others, row_bits(unit, row, free), jnp.bool_(False)),
+            place=(place + 1) % size,
             stayed=jnp.where(better, 1, state.stayed + 1),
         )
 
-    def add(hold: jax.Array, row: jax.Array) -> tuple[jax.Array, None]:
-        moved = move(hold, row_bits(unit, row), jnp.bool_(False))
-        return jnp.where(row < num_rows, moved, hold), None
+    state = _Polish(start, holds_of(unit, start.rows, free), place, jnp.int32(0))
+    best = jax.lax.while_loop(lambda state: state.stayed < size, exchange, state).best
+    whole = (best.rows < num_rows).sum() == size
+    return best._replace(errors=jnp.where(whole, best.errors, NO_SET))
 
-    hold, _ = jax.lax.scan(add, holds_of_none(unit, largest), rows)
-    zero = jnp.int32(0)
-    state = _Polish(hold, rows, found.m, found.errors, zero, zero)
-    state = jax.lax.while_loop(
-        lambda state: (state.stayed < size) & (found.errors != NO_SET), exchange, state
-    )
-    taken = jnp.zeros(num_rows, bool).at[state.rows].set(True, mode="drop")
-    return Found(state.errors, state.m, taken)
+
+def without_one(unit: Unit, larger: _Set, size: jax.Array, free: bool) -> _Set:
+    """The set of N of the N + 1 literals that makes the fewest errors, of equals the first."""
+    hold, places = holds_of(unit, larger.rows, free), jnp.arange(len(larger.rows))
+
+    def without(place: jax.Array) -> tuple[jax.Array, jax.Array]:
+        row = row_bits(unit, larger.rows[place], free)
+        return best_m(unit, move(hold, row, jnp.bool_(True)), size)
+
+    m, errors = jax.lax.map(without, places)
+    place = jnp.argmin(jnp.where(places <= size, errors, NO_SET))
+    none = unit.literals.shape[1] * (2 if free else 1)
+    rows = larger.rows.at[place].set(larger.rows[size]).at[size].set(none)
+    return _Set(rows, m[place], errors[place])
 
 
 class _Best(NamedTuple):
@@ -275,11 +324,13 @@ def first_least(values: jax.Array) -> _Best:
     return _Best(row, column, by_row[row, column])
 
 
-def row_bits(unit: Unit, row: jax.Array) -> jax.Array:
-    """The examples on which a row's literal, or its negation, holds: [W] uint32."""
+def row_bits(unit: Unit, row: jax.Array, free: bool) -> jax.Array:
+    """The examples on which a row's literal, or its negation, holds: [W] uint32; of R, none."""
     num_literals = unit.literals.shape[1]
     bits = unit.literals[:, row % num_literals]
-    return jnp.where(row < num_literals, bits, bits ^ unit.examples)
+    if free:
+        bits = jnp.where(row < num_literals, bits, bits ^ unit.examples)
+    return jnp.where(row < num_literals * (2 if free else 1), bits, 0)
 
 
 def row_counts(unit: Unit, words: jax.Array, free: bool) -> jax.Array:
@@ -299,6 +350,15 @@ def can_take(unit: Unit, taken: jax.Array, free: bool) -> jax.Array:
 def holds_of_none(unit: Unit, largest: int) -> jax.Array:
     """The examples on which at least 0, 1, ... K + 1 of no literals hold: [K + 2, W] uint32."""
     return jnp.zeros((largest + 2, len(unit.examples)), jnp.uint32).at[0].set(unit.examples)
+
+
+def holds_of(unit: Unit, rows: jax.Array, free: bool) -> jax.Array:
+    """The examples on which at least 0, 1, ... S + 1 of a set hold, [S + 2, W] uint32."""
+
+    def add(hold: jax.Array, row: jax.Array) -> tuple[jax.Array, None]:
+        return move(hold, row_bits(unit, row, free), jnp.bool_(False)), None
+
+    return jax.lax.scan(add, holds_of_none(unit, len(rows)), rows)[0]
 
 
 def move(hold: jax.Array, literal: jax.Array, drops: jax.Array) -> jax.Array:

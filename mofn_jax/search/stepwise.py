@@ -33,7 +33,7 @@ def stepwise(
     *,
     stepwise_literals: int = 60,
     stepwise_inputs: int = 1024,
-    polish_literals: int = 8,
+    polish_literals: int = 10,
     signs: str = "weights",
     max_literals: int | None = None,
     resources: Resources = DEFAULT_RESOURCES,
