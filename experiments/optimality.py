@@ -6,7 +6,7 @@ Two questions, each answered by a table and a figure in the working directory:
 
 * gap: on small networks, whose layers have so few inputs that all sets of literals can be scored:
   how much larger than the least there is, is the loss `error + beta * complexity` of the rules of
-  weight order and of beam search?
+  weight order and of stepwise search?
 * budgets: on softmax layers: how wrong are rules of at most 1, 2, 3, 5, 10, 20 literals, by each
   search, and decision trees with as many tests, on the examples they were found on and on others?
 
@@ -29,16 +29,12 @@ from tqdm import tqdm
 import mofn_jax as mofn
 from experiments import command_line, kept, trained
 from mofn_jax import outputs, report
-from mofn_jax.extraction import layer_targets
-from mofn_jax.fronts import select
 from mofn_jax.search.all_sets import all_sets_fit
-from mofn_jax.search.exact import provable_literals
-from mofn_jax.search.refine import refine_front
 
 TABLES = ("monks-1", "monks-2", "monks-3", "mofn-3-7-10", "breast_cancer", "wine")
 TREE = "decision tree"
 _EXPLAINED = 0.01  # the held-out error up to which a unit counts as explained
-_LINES = {"weight order": "o:", "exact": "s-.", "beam": "^--", "beam refined": "D-", TREE: "x-"}
+_LINES = {"weight order": "o:", "exact": "s-.", "stepwise": "^--", "best": "D-", TREE: "x-"}
 _THICK: dict[str, Any] = {"markersize": 4, "linewidth": 1.2}
 _THIN: dict[str, Any] = {"markersize": 2.5, "linewidth": 0.5, "markerfacecolor": "white"}
 
@@ -129,15 +125,14 @@ def gap_rows(
         num_inputs = len(layer.weights)
         if not all_sets_fit(num_inputs, free=False):
             continue
-        targets, _ = layer_targets(layer, None)
+        targets, _ = mofn.layer_targets(layer, None)
         varies = targets.any(0) & ~targets.all(0)
         if not varies.any():
             continue
         arrays = layer.weights[:, varies], layer.inputs, targets[:, varies]
         fronts = {
             "weight order": mofn.extract_layer(*arrays, search="weight_order"),
-            # Not from the exact search's sets, which here are all there are.
-            "beam": mofn.extract_layer(*arrays, search="beam", exact_literals=1, beam_literals=16),
+            "stepwise": mofn.extract_layer(*arrays, search="stepwise", polish_literals=16),
             "exact": mofn.extract_layer(*arrays, search="exact"),
         }
         for beta in betas:
@@ -162,7 +157,7 @@ def gap_rows(
 def unit_losses(front: mofn.RuleFront, beta: float) -> np.ndarray:
     """The least loss of each unit at this beta: [u]."""
     return np.array(
-        [c.errors / front.num_examples + beta * c.complexity for c in select(front, beta)]
+        [c.errors / front.num_examples + beta * c.complexity for c in mofn.select(front, beta)]
     )
 
 
@@ -182,25 +177,21 @@ def budget_rows(
     targets, held_out_targets = targets[:, varies], held_out_targets[:, varies]
     on = held_out_targets.mean(0)
 
-    def search(name: str, budget: int, **limits: Any) -> mofn.RuleFront:
-        return mofn.extract_layer(
-            layer.weights[:, varies],
-            layer.inputs,
-            targets,
-            search=name,
-            max_literals=budget,
-            **limits,
+    fronts = {
+        method: mofn.extract_layer(layer.weights[:, varies], layer.inputs, targets, search=search)
+        for method, search in (
+            ("weight order", "weight_order"),
+            ("exact", "exact"),
+            ("stepwise", "stepwise"),
+            ("best", "best"),
         )
-
+    }
     for budget in budgets:
-        fronts = {"weight order": search("weight_order", budget)}
-        if budget <= provable_literals(layer.inputs.shape[1]):
-            fronts["exact"] = search("exact", budget)
-        fronts["beam"] = search("beam", budget, beam_literals=budget)
-        fronts["beam refined"] = refine_front(fronts["beam"], layer.inputs, targets)
         says = {}
         for method, front in fronts.items():
-            rules = mofn.select_rules(front, beta=0.0)
+            if method == "exact" and budget > front.proven_literals:
+                continue
+            rules = mofn.select_rules(front, max_literals=budget)
             says[method] = [mofn.evaluate_rules(rules, x.inputs) for x in (layer, held_out)]
         trees = [
             DecisionTreeClassifier(max_leaf_nodes=budget + 1, random_state=0).fit(layer.inputs, y)

@@ -113,7 +113,7 @@ def all_examples(target: np.ndarray) -> np.ndarray:
 
 def count(words: jax.Array) -> jax.Array:
     """The number of examples in [..., W] uint32: [...] int32."""
-    return jax.lax.population_count(words).astype(jnp.int32).sum(-1)
+    return jax.lax.population_count(words).astype(jnp.int32).sum(-1, dtype=jnp.int32)
 
 
 def counts(rows: jax.Array, by_word: jax.Array) -> jax.Array:
@@ -122,18 +122,20 @@ def counts(rows: jax.Array, by_word: jax.Array) -> jax.Array:
     What is counted over and over is given word by word: to transpose it takes as long as to count.
     """
 
-    def scan_words(rows: jax.Array, by_word: jax.Array) -> jax.Array:
-        def add(total, word):
-            row, column = word
-            return total + jax.lax.population_count(row[:, None] & column[None]), None
+    return jax.lax.platform_dependent(rows, by_word, cpu=_scan_words, default=_all_at_once)
 
-        nothing = jnp.zeros((len(rows), by_word.shape[1]), jnp.uint32)
-        return jax.lax.scan(add, nothing, (rows.T, by_word))[0].astype(jnp.int32)
 
-    def at_once(rows: jax.Array, by_word: jax.Array) -> jax.Array:
-        return count(rows[:, None] & by_word.T[None])
+def _scan_words(rows: jax.Array, by_word: jax.Array) -> jax.Array:
+    def add(total, word):
+        row, column = word
+        return total + jax.lax.population_count(row[:, None] & column[None]), None
 
-    return jax.lax.platform_dependent(rows, by_word, cpu=scan_words, default=at_once)
+    nothing = jnp.zeros((len(rows), by_word.shape[1]), jnp.uint32)
+    return jax.lax.scan(add, nothing, (rows.T, by_word))[0].astype(jnp.int32)
+
+
+def _all_at_once(rows: jax.Array, by_word: jax.Array) -> jax.Array:
+    return count(rows[:, None] & by_word.T[None])
 
 
 def signed_count(words: jax.Array, signs: jax.Array) -> jax.Array:

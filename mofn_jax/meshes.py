@@ -129,6 +129,8 @@ def each_unit(
         second, so that progress is seen.
     """
     done = 0
+    if stage is not None:
+        resources.report(stage, 0, num_units)
     at_once = resources.memory_budget // max(1, bytes_per_unit)
     if resources.mesh is None and platform() == "cpu":
         if in_small_pieces:
@@ -136,9 +138,9 @@ def each_unit(
         at_once = max(1, at_once // cpu_count()) * cpu_count()
     at_once = full_rounds(at_once, resources.mesh, axes)
     for units in chunks(num_units, at_once):
-        if stage is not None:
-            resources.report(stage, done, num_units)
         yield from itertools.islice(work(units), done - units.start, None)
+        if stage is not None:
+            resources.report(stage, units.stop, num_units)
         if resources.progress is not None:
             resources.progress(units.stop - done)
         done = units.stop

@@ -66,8 +66,8 @@ def choice_of(rule: Rule) -> str:
 def summary(results: Sequence[LayerRules]) -> str:
     """What a person reads at the end: the table of layers, then the softmax rules.
 
-    Of the choices, the softmax rules shown are the least complex that cost less than a hundredth of
-    error over the most exact ones.
+    Of the choices, the softmax rules shown are the least complex, then the shortest, that cost less
+    than a hundredth of error over the most exact ones.
     """
     rows = [row for result in results for row in layer_rows(result)]
     text = format_table(rows)
@@ -78,7 +78,7 @@ def summary(results: Sequence[LayerRules]) -> str:
             # Not "at most", which is never true where all units are constant and errors NaN.
             row = min(
                 (row for row in chosen if not row.error > least + 0.01),
-                key=lambda row: row.complexity,
+                key=lambda row: (row.complexity, row.literals),
             )
             rules = result.at(beta=row.beta, max_literals=row.max_literals)
             text += f"\n\n{result.name} rules, {choice_of(rules[0])}:\n"

@@ -287,7 +287,8 @@ def _score(
         if mesh is None:
             shared = (examples, *ranks)
             return meshes.divide(_score_units, packed, shared, mesh=None, kernel=kernel)
-        return meshes.to_host(_score_units(*packed, examples, *ranks, kernel=kernel, mesh=mesh))
+        scored = _score_units(*packed, examples, *ranks, kernel=kernel, mesh=mesh)
+        return meshes.to_host(scored)[: units.stop - units.start]  # without the padding
 
     bytes_per_unit = table_bytes + 4 * -(-num_examples // 32) * (3 * num_literals + 32)
     return meshes.each_unit(

@@ -25,7 +25,7 @@ OPTIONS = {
     "bits": {"search": "weight_order", "memory_budget": 2**17},
     "walk": {"search": "weight_order"},
     "all sets": {"search": "exact", "signs": "free"},
-    "best": {"exact_literals": 2, "beam_literals": 4},
+    "best": {"exact_literals": 2, "stepwise_literals": 8, "polish_literals": 4},
 }
 
 
@@ -44,7 +44,10 @@ def fronts(cases=LAYERS, seed=0, mesh=None):
     for name in cases:
         front = mofn.extract_layer(*layer(name, seed), mesh=mesh, **OPTIONS[name])
         found[name] = [
-            [[c.m, c.errors, c.complexity, *(field.tolist() for field in c.literals)] for c in unit]
+            [
+                [c.m, c.errors, c.complexity, *(field.tolist() for field in c.literals[:3])]
+                for c in unit
+            ]
             for unit in front.units
         ]
     return found

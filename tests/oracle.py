@@ -60,17 +60,23 @@ def length(m, num_literals):
     return 1 if m == 0 or m == num_literals + 1 else m * math.comb(num_literals, m)
 
 
-def front(scored):
-    """Of (errors, length, N, M), those no other beats in both; of equals the smaller (N, M)."""
+def front(scored, criteria=3):
+    """Of (errors, length, N, M), those no other beats in the first so many criteria.
+
+    Of equals the smaller (N, M).
+    """
 
     def beaten(one):
         return any(
-            (other[0] <= one[0] and other[1] <= one[1] and other[:2] != one[:2])
-            or (other[:2] == one[:2] and other[2:] < one[2:])
+            (
+                all(theirs <= mine for theirs, mine in zip(other[:criteria], one, strict=False))
+                and other[:criteria] != one[:criteria]
+            )
+            or (other[:criteria] == one[:criteria] and other[2:] < one[2:])
             for other in scored
         )
 
-    return sorted({one for one in scored if not beaten(one)}, key=lambda one: one[1])
+    return sorted({one for one in scored if not beaten(one)}, key=lambda one: (one[1], one[0]))
 
 
 def prefix_rules(rule_literals, examples, target):

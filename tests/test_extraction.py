@@ -162,12 +162,53 @@ def test_every_search_is_as_good_as_the_paper_s(search, refine):
         )
 
 
-def test_best_is_beam_refined():
+def test_best_is_the_front_of_all_refined():
     layer = random_layer(0, num_inputs=20)
     best = mofn.extract_layer(*layer, exact_literals=2)
-    beam = mofn.extract_layer(*layer, search="beam", refine=True, exact_literals=2)
-    assert str(best) == str(beam)
+    parts = [
+        mofn.extract_layer(*layer, search=search, **options)
+        for search, options in (
+            ("weight_order", {}),
+            ("exact", {"exact_literals": 2}),
+            ("stepwise", {}),
+        )
+    ]
+    all_ = mofn.refine_front(mofn.merge_fronts(*parts), *layer[1:], refine_literals=60)
+    assert shapes(best) == shapes(all_)
     assert best.proven_literals == 2
+
+
+def shapes(front):
+    """What is to be known of every candidate."""
+    return [
+        [(c.m, c.errors, c.complexity, *(f.tolist() for f in c.literals[:3])) for c in unit]
+        for unit in front.units
+    ]
+
+
+def test_a_search_of_the_user_s():
+    weights, inputs, targets = random_layer(0)
+
+    def first_literal(literals, inputs, targets, *, max_literals, resources, least=1):
+        """Of each unit the rule of its first literal."""
+        units = []
+        for unit, target in zip(literals, targets.T, strict=True):
+            says = mofn.literal_truth(unit.first(least), inputs).any(1)
+            errors = int((says != target).sum())
+            units.append((mofn.Candidate(1, unit.first(least), errors, 0.0),))
+            resources.progress(1)
+        assert max_literals == 3
+        return mofn.RuleFront(tuple(units), targets.sum(0), *inputs.shape)
+
+    done = []
+    options = {"search": first_literal, "max_literals": 3, "progress": done.append}
+    front = mofn.extract_layer(weights, inputs, targets, least=2, **options)
+    assert [len(rule.literals) for rule in mofn.select_rules(front, 0.0)] == [2] * 4
+    assert done == [1] * 4
+    layer = mofn.extract_layer(weights, inputs, targets, **options, refine=True)
+    assert {len(rule.literals) for rule in mofn.select_rules(layer, 0.0)} == {1}
+    with pytest.raises(ValueError, match=r"most: the search has no such option; it has \['least'"):
+        mofn.extract_layer(weights, inputs, targets, most=2, **options)
 
 
 def test_without_weights_gain_orders_and_signs():
@@ -178,7 +219,7 @@ def test_without_weights_gain_orders_and_signs():
         for rule in unit:
             used = rule.literals.inputs
             assert gains[used].tolist() == sorted(gains[used].tolist(), reverse=True)
-            for i, threshold, negated in zip(*rule.literals, strict=True):
+            for i, threshold, negated in zip(*rule.literals[:3], strict=True):
                 above = inputs[:, i] >= threshold
                 assert negated == (target[above].mean() < target[~above].mean())
     assert max(unit[-1].errors for unit in front.units) < 30  # half the examples
@@ -223,11 +264,30 @@ def test_one_example_one_input():
     assert (rule.m, rule.literals, rule.error) == (0, (), 0)
 
 
-def test_progress_counts_every_unit_once():
-    weights, inputs, targets = random_layer(4)
-    seen = []
-    mofn.extract_layer(weights, inputs, targets, progress=seen.append, memory_budget=1)
-    assert sum(seen) == 4
+@pytest.mark.parametrize("search", list(mofn.SEARCHES))
+@pytest.mark.parametrize("memory_budget", [1, 2**29])
+def test_progress_counts_every_unit_once_and_names_every_stage(search, memory_budget):
+    weights, inputs, targets = random_layer(4, num_inputs=20)
+    done, stages = [], {}
+    mofn.extract_layer(
+        weights,
+        inputs,
+        targets,
+        search=search,
+        memory_budget=memory_budget,
+        progress=done.append,
+        on_stage=lambda name, *numbers: stages.setdefault(name, []).append(numbers),
+    )
+    assert sum(done) == 4
+    searched = ["weight order", "exact", "stepwise", "refine"]
+    if search != "best":
+        searched = [search.replace("_", " ")]
+    assert list(stages) == ["compiling", "thresholds", *searched]
+    assert stages.pop("compiling") == [(0, 4)]
+    assert stages.pop("thresholds")[-1] == (20, 20)
+    for numbers in stages.values():
+        assert (numbers[0], numbers[-1]) == ((0, 4), (4, 4))
+        assert numbers == sorted(numbers)
 
 
 def test_a_second_layer_of_the_same_shape_compiles_nothing():
@@ -274,6 +334,12 @@ def test_weights_of_any_dtype(dtype):
         ({"targets": np.zeros((60, 4), int)}, "targets: expected booleans, got dtype int64"),
         ({"search": "magic"}, r"search: 'magic' is not known; expected one of \['best'"),
         ({"max_literals": 0}, "max_literals: expected an integer of at least 1, got 0"),
+        (
+            {"exact_literal": 2},
+            r"exact_literal: the search has no such option; it has \['exact_lit",
+        ),
+        ({"stepwise_literals": 300}, "stepwise_literals: expected at most 256, got 300"),
+        ({"search": "exact", "signs": "any"}, "signs: 'any' is not known"),
         ({"memory_budget": 2e9}, "memory_budget: expected an integer of at least 1, got 2000000"),
     ],
 )

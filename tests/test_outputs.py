@@ -47,7 +47,7 @@ def test_a_failure_while_writing_leaves_the_file_that_was_there(tmp_path):
 def test_summary_shows_the_softmax_rules_of_the_largest_good_beta():
     result = make_result()
     text = outputs.summary([result, result._replace(name="softmax", kind="softmax")])
-    assert "softmax rules at beta 0.5:" in text
+    assert "softmax rules, beta 0.5:" in text
     assert str(result.rules[0.5][0]) in text
     assert str(result.rules[0.1][0]) not in text
 
@@ -56,5 +56,5 @@ def test_summary_of_a_network_that_predicts_one_class():
     targets = mofn.softmax_targets(np.zeros(4, int), 2)
     front = mofn.extract_layer(np.ones((3, 2)), np.eye(4, 3), targets)
     rules = {beta: mofn.select_rules(front, beta) for beta in (0.0, 0.5)}
-    result = mofn.LayerRules("softmax", "softmax", np.full(2, np.nan), 2, front, rules)
-    assert "softmax rules at beta 0.5:\nunit 0 <=> true" in outputs.summary([result])
+    result = mofn.LayerRules("softmax", "softmax", np.full(2, np.nan), 2, front, rules, {})
+    assert "softmax rules, beta 0:\nunit 0 <=> true" in outputs.summary([result])

@@ -26,7 +26,7 @@ def make_result(held_out=True):
     front = mofn.RuleFront(
         ((), ()), np.array([4, 5]), num_examples=10, num_inputs=7, proven_literals=3
     )
-    return mofn.LayerRules("dense_0", "dense", np.array([0.5, 0.7]), 1, front, rules)
+    return mofn.LayerRules("dense_0", "dense", np.array([0.5, 0.7]), 1, front, rules, {})
 
 
 def test_rows_are_means_over_units():
@@ -47,7 +47,7 @@ def test_constant_units_take_no_part():
     more = result._replace(rules={beta: (*r, constant) for beta, r in result.rules.items()})
     assert report.layer_rows(more) == report.layer_rows(result)
     alone = report.layer_rows(result._replace(rules={0.0: (constant,)}))[0]
-    assert all(math.isnan(value) for value in alone[7:])
+    assert all(math.isnan(value) for value in alone[8:])
     assert "-" in report.format_table([alone])
 
 
@@ -72,6 +72,7 @@ def test_table_shows_every_row_under_its_heads():
             "1",
             "3",
             beta,
+            "-",
             "0.2",
             "-",
             "0.45",
@@ -91,4 +92,4 @@ def test_csv_gives_every_number_back():
             if isinstance(value, float):
                 assert fields[name] == "" if math.isnan(value) else float(fields[name]) == value
             else:
-                assert fields[name] == str(value)
+                assert fields[name] == ("" if value is None else str(value))

@@ -1,13 +1,14 @@
-"""Error counts and complexity against the oracle and the worked examples."""
+"""Error counts against the oracle and the worked examples."""
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
-import jax
 import numpy as np
 import oracle
 import pytest
 
 from mofn_jax import scoring
+from mofn_jax.bits import pack_examples
+from mofn_jax.complexity import NO_RULE, prefix_order
 from mofn_jax.literals import Literals, literal_truth
 
 
@@ -15,9 +16,9 @@ def errors_of(truth, target):
     """score_unit on plain booleans [E, N] and [E]."""
     return np.asarray(
         scoring.score_unit(
-            scoring.pack_examples(truth.T),
-            scoring.pack_examples(target),
-            scoring.pack_examples(np.ones_like(target)),
+            pack_examples(truth.T),
+            pack_examples(target),
+            pack_examples(np.ones_like(target)),
         )
     )
 
@@ -85,33 +86,23 @@ def random_layer(num_examples=70, num_inputs=6, num_units=5):
 def test_least_ranks_are_those_of_the_table(least_ranks, num_examples):
     rng = np.random.default_rng(num_examples)
     truth, target = rng.random((num_examples, 40)) < 0.4, rng.random(num_examples) < 0.3
-    order = scoring.prefix_order(40)
+    order = prefix_order(40)
     found = np.asarray(
         least_ranks(
-            scoring.pack_examples(truth.T),
-            scoring.pack_examples(target),
-            scoring.pack_examples(np.ones_like(target)),
+            pack_examples(truth.T),
+            pack_examples(target),
+            pack_examples(np.ones_like(target)),
             order.ranks,
         )
     )
     errors = errors_of(truth, target)
     for wrong, least in enumerate(found.tolist()):
-        assert least == order.ranks[errors == wrong].min(initial=scoring.NO_RULE)
-
-
-def test_order_of_rules_is_by_complexity_then_size():
-    order = scoring.prefix_order(6)
-    rules = [(0, 0), (0, 1)] + [(taken, m) for taken in range(1, 7) for m in range(1, taken + 1)]
-    rules.sort(key=lambda rule: (oracle.length(rule[1], rule[0]), rule))
-    ranks = [order.ranks[rule] for rule in rules]
-    assert ranks == sorted(set(ranks))
-    assert np.transpose(order.rules_at(np.array(ranks))).tolist() == [list(r) for r in rules]
-    assert (order.ranks != scoring.NO_RULE).sum() == len(rules)
+        assert least == order.ranks[errors == wrong].min(initial=NO_RULE)
 
 
 def test_a_layer_is_its_units():
     literals, inputs, targets = random_layer()
-    order = scoring.prefix_order(6)
+    order = prefix_order(6)
     scored = list(scoring.score_layer(literals, inputs, targets, order))
     assert len(scored) == 5
     for unit, found in enumerate(scored):
@@ -119,61 +110,17 @@ def test_a_layer_is_its_units():
         truth[:, : 6 - unit] = literal_truth(literals[unit], inputs)
         errors = errors_of(truth, targets[:, unit])
         for wrong in range(71):
-            least = order.ranks[errors == wrong].min(initial=scoring.NO_RULE)
+            least = order.ranks[errors == wrong].min(initial=NO_RULE)
             assert found[wrong] == least
 
 
 @pytest.mark.parametrize("memory_budget", [1, 5000, 20000])
 def test_memory_budget_changes_nothing(memory_budget):
     literals, inputs, targets = random_layer()
-    order = scoring.prefix_order(6)
+    order = prefix_order(6)
     for whole, pieces in zip(
         scoring.score_layer(literals, inputs, targets, order),
         scoring.score_layer(literals, inputs, targets, order, memory_budget=memory_budget),
         strict=True,
     ):
         np.testing.assert_array_equal(whole, pieces)
-
-
-def test_packing_keeps_every_example_once():
-    truth = np.random.default_rng(0).random((3, 45)) < 0.5
-    words = scoring.pack_examples(truth)
-    assert words.shape == (3, 2)
-    np.testing.assert_array_equal(jax.lax.population_count(words).sum(1), truth.sum(1))
-
-
-@pytest.mark.parametrize(
-    ("num_inputs", "expected"),
-    [
-        (
-            3,
-            {(1, 2): 0.386853, (2, 2): 0.386853, (1, 3): 0.613147, (3, 3): 0.613147, (2, 3): 1},
-        ),
-        (4, {(2, 2): 0.278943, (1, 3): 0.442114, (3, 3): 0.442114, (2, 3): 0.721057}),
-        (4, {(1, 4): 0.557886, (4, 4): 0.557886, (2, 4): 1, (3, 4): 1, (1, 1): 0}),
-        (128, {(3, 3): 0.012176, (2, 3): 0.019858, (8, 10): 0.065236, (65, 128): 1}),
-    ],
-)
-def test_worked_complexities(num_inputs, expected):
-    m, taken = zip(*expected, strict=True)
-    found = scoring.complexity(m, taken, num_inputs)
-    np.testing.assert_allclose(found, list(expected.values()), atol=1e-6)
-
-
-@pytest.mark.parametrize("num_inputs", [1, 2, 3, 7, 40, 128])
-def test_complexity_against_the_oracle_with_exact_ties(num_inputs):
-    rules = [(m, taken) for taken in range(num_inputs + 1) for m in range(taken + 2)]
-    found = scoring.complexity(*np.transpose(rules), num_inputs).tolist()
-    expected = [oracle.complexity(m, taken, num_inputs) for m, taken in rules]
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-    by_length = {}
-    for (m, taken), value in zip(rules, found, strict=True):
-        by_length.setdefault(oracle.length(m, taken), set()).add(value)
-    assert all(len(values) == 1 for values in by_length.values())
-    if num_inputs > 1:  # and rules of different length differ
-        assert len(set(found)) == len(by_length)
-
-
-def test_complexity_of_more_literals_than_inputs():
-    with pytest.raises(ValueError, match="num_literals: expected at most 3, got 4"):
-        scoring.complexity(2, [3, 4], num_inputs=3)

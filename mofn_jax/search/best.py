@@ -28,7 +28,7 @@ def best(
     stepwise_literals: int = 60,
     stepwise_inputs: int = 1024,
     polish_literals: int = 10,
-    refine_literals: int = 10,
+    refine_literals: int = 60,
     signs: str = "weights",
     max_literals: int | None = None,
     resources: Resources = DEFAULT_RESOURCES,

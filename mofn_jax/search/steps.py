@@ -119,7 +119,7 @@ def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Fo
     losses, slopes = jnp.asarray(tables.losses), jnp.asarray(tables.slopes)
     offset, window = losses.shape[1] // 2, min(2 * tables.reach + 5, largest + 1)
     most = jnp.minimum(largest, unit.num_literals)
-    c = jnp.arange(largest + 2)
+    c = jnp.arange(largest + 2, dtype=jnp.int32)
     off_held, held = row_counts(
         unit, jnp.stack([unit.examples & ~unit.target, unit.examples]), free
     )
@@ -131,23 +131,23 @@ def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Fo
 
     def changes(size: jax.Array, m: jax.Array, first: jax.Array, near: jax.Array) -> jax.Array:
         """What taking in each literal changes, [., R] at every m and size [.]."""
-        z = first + jnp.arange(window)[None] - m[:, None] + offset
+        z = first + jnp.arange(window, dtype=jnp.int32)[None] - m[:, None] + offset
         falls = slopes[size[:, None], z - 1] - slopes[size[:, None], z]
         at_none = slopes[size, offset - m][:, None]
         return 2 * tables.scale * off_held[None] - at_none * held[None] + falls @ near
 
     def step(state: _State) -> _State:
         size, smaller = state.size, jnp.maximum(state.size - 1, 0)
-        m = jnp.clip(state.m + jnp.arange(-1, 2), 1, size + 1)
+        m = jnp.clip(state.m + jnp.arange(-1, 2, dtype=jnp.int32), 1, size + 1)
         first = jnp.clip(state.m - 1 - tables.reach, 1, largest + 2 - window)
         near = row_counts(unit, jax.lax.dynamic_slice_in_dim(state.hold, first, window), free)
         sizes = jnp.repeat(jnp.stack([size + 1, smaller]), 3)
         change = changes(sizes, jnp.concatenate([m, m + 1]), first, near)
-        on, off = exactly(state.hold & unit.target), exactly(state.hold & ~unit.target)
+        on, off = exactly(state.hold & unit.target[None]), exactly(state.hold & ~unit.target[None])
         more = loss(on, off, size + 1, m)[:, None] + change[:3]
         less = loss(on, off, smaller, m)[:, None] - change[3:]
-        add = first_least(jnp.where(can_take(unit, state.taken, free), more, NO_SET))
-        drop = first_least(jnp.where(state.taken, less, NO_SET))
+        add = first_least(jnp.where(can_take(unit, state.taken, free)[None], more, NO_SET))
+        drop = first_least(jnp.where(state.taken[None], less, NO_SET))
         drops = (size >= _LEAST_TO_DROP) & (drop.value < state.least[smaller])
         drops &= drop.row != state.last
         # A search that drops too often would not get to K.
@@ -180,7 +180,7 @@ def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Fo
     def goes_on(state: _State) -> jax.Array:
         return ~state.ended & (state.steps < _STEPS_PER_LITERAL * largest)
 
-    zero, no_set = jnp.int32(0), jnp.full(largest + 2, NO_SET)
+    zero, no_set = jnp.int32(0), jnp.full(largest + 2, NO_SET, jnp.int32)
     none_taken = jnp.zeros((largest + 1, len(held)), bool)
     start = _State(
         hold=holds_of_none(unit, largest),
@@ -209,7 +209,7 @@ def polish_sizes(unit: Unit, found: Found, *, free: bool) -> Found:
     from S down, that of one literal more without one of them. Of equals the first is kept.
     """
     largest, num_rows = len(found.errors) - 1, found.taken.shape[1]
-    sizes = jnp.arange(1, largest + 1)
+    sizes = jnp.arange(1, largest + 1, dtype=jnp.int32)
     zero, no_set = jnp.int32(0), jnp.int32(NO_SET)
 
     def forth(smaller: _Set, size: jax.Array) -> tuple[_Set, _Set]:
@@ -268,13 +268,13 @@ def polish(unit: Unit, start: _Set, size: jax.Array, place: jax.Array, free: boo
         others = move(state.hold, row_bits(unit, row, free), jnp.bool_(True))
         errors = rule_errors(unit, others)
         m, _ = best_m(unit, others, size)
-        m = jnp.clip(m + jnp.arange(-_NEAR, _NEAR + 1), 1, size)
+        m = jnp.clip(m + jnp.arange(-_NEAR, _NEAR + 1, dtype=jnp.int32), 1, size)
         pivotal = others[m - 1] & ~others[m]
-        more = row_counts(unit, pivotal & ~unit.target, free)
-        fewer = row_counts(unit, pivotal & unit.target, free)
+        more = row_counts(unit, pivotal & ~unit.target[None], free)
+        fewer = row_counts(unit, pivotal & unit.target[None], free)
         kept = best.rows.at[place].set(num_rows)
         taken = jnp.zeros(num_rows, bool).at[kept].set(True, mode="drop")
-        legal = can_take(unit, taken, free)
+        legal = can_take(unit, taken, free)[None]
         new = first_least(jnp.where(legal, errors[m][:, None] + more - fewer, NO_SET))
         better = new.value < best.errors
         row = jnp.where(better, new.row, row)
@@ -320,7 +320,7 @@ def first_least(values: jax.Array) -> _Best:
     """The least of [., R], of equals the one of the first row, then column of the transpose."""
     by_row = values.T
     place = jnp.argmin(by_row).astype(jnp.int32)
-    row, column = jnp.divmod(place, by_row.shape[1])
+    row, column = jnp.divmod(place, jnp.int32(by_row.shape[1]))
     return _Best(row, column, by_row[row, column])
 
 
@@ -368,7 +368,7 @@ def move(hold: jax.Array, literal: jax.Array, drops: jax.Array) -> jax.Array:
     """
     below = jnp.concatenate([hold[:1], hold[:-1]])
     above = jnp.concatenate([hold[1:], jnp.zeros_like(hold[:1])])
-    moved = jnp.where(drops, above | (hold & ~literal), hold | (below & literal))
+    moved = jnp.where(drops, above | (hold & ~literal[None]), hold | (below & literal[None]))
     return moved.at[0].set(hold[0])
 
 
@@ -380,12 +380,12 @@ def exactly(hold: jax.Array) -> jax.Array:
 
 def rule_errors(unit: Unit, hold: jax.Array) -> jax.Array:
     """The errors of "at least M hold" for M = 0, 1, ...: [.] int32."""
-    return count(hold ^ unit.target)
+    return count(hold ^ unit.target[None])
 
 
 def best_m(unit: Unit, hold: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of M = 1..N the first of fewest errors, and these."""
-    m = jnp.arange(len(hold))
+    m = jnp.arange(len(hold), dtype=jnp.int32)
     errors = jnp.where((m >= 1) & (m <= size), rule_errors(unit, hold), NO_SET)
     best = jnp.argmin(errors).astype(jnp.int32)
     return best, errors[best]

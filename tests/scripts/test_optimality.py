@@ -64,7 +64,7 @@ def test_gap_to_the_least_loss(tmp_path, capsys, monkeypatch):
     assert (folder / "gap.png").read_bytes().startswith(b"\x89PNG")
     (ax,) = figures[-1].axes
     drawn = curves(ax)
-    assert set(drawn) == {"weight order", "exact", "beam"}
+    assert set(drawn) == {"weight order", "exact", "stepwise"}
     for beta in (0, 0.1, 1):
         losses = [
             float(r["loss"]) for r in rows if (r["method"], float(r["beta"])) == ("exact", beta)
@@ -85,15 +85,15 @@ def test_budgets_of_literals(tmp_path, capsys, monkeypatch):
         assert 0 <= float(row["held_out_error"]) <= 1
     assert len(errors) == 6
     for (_, budget), found in errors.items():
-        assert found["beam refined"] <= found["beam"] <= found["weight order"]
+        assert found["best"] <= found["stepwise"] <= found["weight order"]
         assert ("exact" in found) == (budget <= 3)
         if "exact" in found:
-            assert found["beam"] == pytest.approx(found["exact"])
+            assert found["stepwise"] == pytest.approx(found["exact"])
         assert 0 <= found["decision tree"] < 0.5
     assert (folder / "budgets.png").read_bytes().startswith(b"\x89PNG")
     (ax,) = figures[-1].axes
     for method, drawn in curves(ax).items():
-        if method in ("weight order", "beam refined", "decision tree"):
+        if method in ("weight order", "best", "decision tree"):
             for budget, error in drawn.items():
                 some = [
                     float(row["held_out_error"])
