@@ -78,7 +78,7 @@ def prefix_order(num_literals: int) -> PrefixOrder:
     """The order of all rules over the first N = 0..num_literals literals.
 
     M and N + 1 - M of N literals make rules of equal length, so that only one of them is sorted.
-    The constant rules, M = 0 and 1 of no literals, appear once.
+    The constant rules, M = 0 and 1 of no literals, appear once. The arrays are read-only.
     """
     log_factorial = _log_factorials(num_literals)
     sizes = np.append(1, (np.arange(1, num_literals + 1) + 1) // 2)
@@ -103,4 +103,7 @@ def prefix_order(num_literals: int) -> PrefixOrder:
         ranks[taken, taken : taken - len(row_ranks) : -1] = row_ranks + 1
         ranks[taken, 1 : len(row_ranks) + 1] = row_ranks
     taken_by_row = np.repeat(np.arange(num_literals + 1, dtype=np.int32), sizes)
-    return PrefixOrder(ranks, taken_by_row[order], m[order])
+    found = PrefixOrder(ranks, taken_by_row[order], m[order])
+    for array in found:
+        array.flags.writeable = False  # it is kept for the next caller
+    return found

@@ -34,7 +34,9 @@ def nats_per_step(num_examples: int) -> float:
 def x_log_x(num_examples: int) -> np.ndarray:
     """`x log x` in fixed point for x = 0..E: [E + 1] int32."""
     x = np.arange(num_examples + 1, dtype=np.float64)
-    return np.rint(x * np.log(np.maximum(x, 1)) / nats_per_step(num_examples)).astype(np.int32)
+    table = np.rint(x * np.log(np.maximum(x, 1)) / nats_per_step(num_examples)).astype(np.int32)
+    table.flags.writeable = False  # it is kept for the next caller
+    return table
 
 
 @partial(jax.jit, static_argnames="at_once")

@@ -52,3 +52,9 @@ def test_complexity_against_the_oracle_with_exact_ties(num_inputs):
 def test_complexity_of_more_literals_than_inputs():
     with pytest.raises(ValueError, match="num_literals: expected at most 3, got 4"):
         complexity(2, [3, 4], num_inputs=3)
+
+
+def test_what_is_kept_for_the_next_caller_is_read_only():
+    for array in prefix_order(5):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 7

@@ -8,7 +8,6 @@ from mofn_jax.fronts import Candidate, RuleFront
 from mofn_jax.literals import Literals, literal_truth
 from mofn_jax.search.exact import exact
 from mofn_jax.search.refine import best_move, refine_front
-from mofn_jax.thresholds import sort_columns
 
 
 def random_front(seed=0, dtype=np.float32):
@@ -23,17 +22,20 @@ def random_front(seed=0, dtype=np.float32):
 @pytest.mark.parametrize("seed", range(10))
 def test_best_move_against_all_moves(seed):
     rng = np.random.default_rng(seed)
-    column = rng.integers(0, 6, (30, 1)).astype(np.float32)
-    decided = rng.integers(-1, 2, 30).astype(np.int32)
+    values, on = rng.integers(0, 6, 30), rng.random(30) < 0.5
     negated = bool(seed % 2)
-    truth = (column[:, 0] >= 3) ^ negated
-    columns = sort_columns(column)
-    cut, change = best_move(decided, truth, columns.order[0], columns.is_cut[0], negated)
-    all_moves = [
-        (decided[(column[:, 0] >= t) ^ negated].sum() - decided[truth].sum(), t)
-        for t in oracle.candidates(column[:, 0].tolist())
-    ]
-    assert (change, column[columns.order[0, cut], 0]) == min(all_moves)
+
+    def errors(cut):  # of "the literal holds" on these, the pivotal examples
+        return int((((values >= cut) ^ negated) != on).sum())
+
+    for now in range(7):
+        cut, change = best_move(2 * values + on, 6, now, negated)
+        assert (errors(cut), cut) == min((errors(other), other) for other in range(1, 6))
+        assert change == errors(cut) - errors(now)
+
+
+def test_a_literal_of_a_constant_input_stays():
+    assert best_move(np.array([0, 1, 1]), 1, 1, False) == (1, 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

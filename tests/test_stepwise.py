@@ -74,7 +74,7 @@ class PlainSteps:
         """{N: (errors, M, rows)} of the steps alone."""
         rows, m, last, steps_done = frozenset(), 1, -1, 0
         least, best = {}, {}
-        while steps_done < 6 * self.largest:
+        while steps_done < 4 * self.largest:
             size = len(rows)
             window = [min(max(m + d, 1), size + 1) for d in (-1, 0, 1)]
             adds = [
@@ -92,7 +92,7 @@ class PlainSteps:
                 size >= 4
                 and drop[0] < least[size - 1]
                 and drop[1] != last
-                and steps_done + self.largest - size + 1 < 6 * self.largest
+                and steps_done + self.largest - size + 1 < 4 * self.largest
             ):
                 loss, k, place = drop
                 rows = rows - {k}

@@ -155,11 +155,6 @@ def best_sets(
         if some_bits is None:
             some_bits = literal_bits(some[0], inputs, num_inputs, resources.memory_budget // 4)
         counts = np.array([len(unit.inputs) for unit in some[0]], np.int32)
-        if num_literals == 1:
-            return [
-                best_single_literals(unit_bits[:count], target, free)
-                for unit_bits, count, target in zip(some_bits, counts, some[2].T, strict=True)
-            ]
         return best_of_small_sets(
             some_bits, counts, some[2], num_literals=num_literals, free=free, mesh=resources.mesh
         )
@@ -220,12 +215,17 @@ def best_of_small_sets(
       targets: [E, u] booleans.
       num_literals, free, mesh: as there.
     """
+    best = [
+        best_single_literals(unit_bits[:count], target, free)
+        for unit_bits, count, target in zip(bits, counts, targets.T, strict=True)
+    ]
+    if num_literals == 1:
+        return best
     num_blocks = -(-bits.shape[1] // _BLOCK)
     words, signs = pack_units(bits, targets)
     words = np.pad(words, ((0, 0), (0, num_blocks * _BLOCK - bits.shape[1]), (0, 0)))
     examples = np.stack([all_examples(target) for target in targets.T])
-    best: list[list[BestSet]] = [[] for _ in bits]
-    for size in range(1, num_literals + 1):
+    for size in range(2, num_literals + 1):
         blocks = np.array(
             list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
         )

@@ -8,7 +8,7 @@ Axis letters: E examples, N literals, M needed, n inputs, u units.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
 from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.meshes import Resources
-from mofn_jax.thresholds import SORT_BYTES, SortedColumns, sort_columns
+from mofn_jax.thresholds import SORT_BYTES, sort_columns
+
+_ALL_REFINED = 10  # literals
+_LENGTHS = (15, 20, 30, 40, 60, 80, 100, 128, 192, 256)
 
 
 def refine_front(
@@ -30,7 +33,8 @@ def refine_front(
 ) -> RuleFront:
     """The front with the thresholds of its rules moved where that makes fewer errors.
 
-    Complexity stays as it is, and the errors on these examples never rise.
+    Complexity stays as it is, and the errors on these examples never rise. Of rules of more than 10
+    literals, those of fewest errors with up to 15, 20, 30, 40, 60, 80, ... are refined.
 
     Args:
       front: the fronts of u units, found on these examples.
@@ -77,20 +81,15 @@ def refine_units(
 ) -> list[tuple[Candidate, ...]]:
     """The fronts of the units; see `refine_front`."""
 
-    def refine(units: slice) -> list[tuple[Candidate, ...]]:
-        with ThreadPoolExecutor(meshes.cpu_count()) as pool:
-            return list(pool.map(refine_unit, front.units[units], targets.T[units]))
+    def refine(units: slice) -> Iterator[tuple[Candidate, ...]]:
+        for rules, target in zip(front.units[units], targets.T[units], strict=True):
+            refined = []
+            for some in _sharing_columns(_worth_it(rules, refine_literals), most_columns):
+                columns = _rank_columns(inputs, some)
+                refined += [_refine(rule, columns, target) for rule in some]
+            yield non_dominated([*rules, *refined])
 
-    def refine_unit(rules: Sequence[Candidate], target: np.ndarray) -> tuple[Candidate, ...]:
-        open_rules = [rule for rule in rules if 0 < len(rule.literals.inputs) <= refine_literals]
-        refined = []
-        for some in _sharing_columns(open_rules, most_columns):
-            used = np.unique(np.concatenate([rule.literals.inputs for rule in some]))
-            columns = sort_columns(read_columns(inputs, used))
-            refined += [_refine(rule, used, columns, target) for rule in some]
-        return non_dominated([*rules, *refined])
-
-    most_columns = resources.memory_budget // meshes.cpu_count() // (SORT_BYTES * len(inputs))
+    most_columns = resources.memory_budget // (2 * SORT_BYTES * len(inputs))
     # The columns that a rule of refine_literals names, of each of the units.
     bytes_per_unit = SORT_BYTES * len(inputs) * refine_literals
     return list(
@@ -102,6 +101,16 @@ def refine_units(
             stage="refine",
         )
     )
+
+
+def _worth_it(rules: Sequence[Candidate], refine_literals: int) -> list[Candidate]:
+    """The rules to refine: all the short ones, and of the long ones the best up to some lengths."""
+    worth = [rule for rule in rules if 0 < len(rule.literals.inputs) <= _ALL_REFINED]
+    for length in (*_LENGTHS, refine_literals):
+        long = [rule for rule in rules if _ALL_REFINED < len(rule.literals.inputs) <= length]
+        worth += [min(long, key=lambda rule: rule.errors)] if long else []
+    unique = {id(rule): rule for rule in worth}.values()
+    return [rule for rule in unique if len(rule.literals.inputs) <= refine_literals]
 
 
 def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[list[Candidate]]:
@@ -119,61 +128,81 @@ def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[
         yield some
 
 
-def _refine(
-    rule: Candidate, used: np.ndarray, columns: SortedColumns, target: np.ndarray
-) -> Candidate:
+class _RankedColumns(NamedTuple):
+    """Columns of inputs, and where each value stands among the different ones."""
+
+    inputs: np.ndarray  # [I] ascending
+    values: np.ndarray  # [I, E]
+    ranks: np.ndarray  # [I, E] int64, from 0
+
+
+def _rank_columns(inputs: np.ndarray, rules: Sequence[Candidate]) -> _RankedColumns:
+    """The columns that the rules name."""
+    used = np.unique(np.concatenate([rule.literals.inputs for rule in rules]))
+    columns = sort_columns(read_columns(inputs, used))
+    ranks = np.empty(columns.order.shape, np.int64)
+    for row, order, is_cut in zip(ranks, columns.order, columns.is_cut, strict=True):
+        row[order] = np.cumsum(is_cut)
+    return _RankedColumns(used, columns.values, ranks)
+
+
+def _refine(rule: Candidate, columns: _RankedColumns, target: np.ndarray) -> Candidate:
     """The rule with its thresholds moved, one at a time, until no move makes fewer errors.
 
     Args:
       rule: the rule, not constant.
-      used: [I] the inputs that `columns` holds, ascending.
-      columns: these inputs, sorted.
+      columns: the inputs that it names, and others.
       target: [E] booleans.
     """
-    signs = np.where(target, -1, 1).astype(np.int32)
-    rows = np.searchsorted(used, rule.literals.inputs)
+    rows = np.searchsorted(columns.inputs, rule.literals.inputs)
+    negated = rule.literals.negated
     thresholds = rule.literals.thresholds.copy()
-    truth = (columns.values[rows] >= thresholds[:, None]) ^ rule.literals.negated[:, None]
-    hold = truth.sum(0, dtype=np.int32)
-    errors, unmoved, literal = rule.errors, 0, 0
+    below = columns.values[rows] < thresholds[:, None]
+    truth = below == negated[:, None]
+    hold = truth.sum(0, dtype=np.int16)
+    ranks = columns.ranks[rows]
+    num_values = 1 + ranks.max(1)
+    cuts = np.where(below, ranks, -1).max(1) + 1
+    keys = 2 * ranks + target
+    errors, unmoved, i = rule.errors, 0, 0
     while unmoved < len(rows):
-        row, negated = rows[literal], rule.literals.negated[literal]
-        decided = signs * (hold - truth[literal] == rule.m - 1)
-        cut, change = best_move(
-            decided, truth[literal], columns.order[row], columns.is_cut[row], negated
-        )
+        pivotal = np.flatnonzero(hold - truth[i] == rule.m - 1)
+        cut, change = best_move(keys[i][pivotal], num_values[i], cuts[i], negated[i])
         unmoved += 1
         if change < 0:
-            thresholds[literal] = columns.values[row, columns.order[row, cut]]
-            moved = (columns.values[row] >= thresholds[literal]) ^ negated
+            cuts[i] = cut
+            thresholds[i] = columns.values[rows[i], np.argmax(ranks[i] == cut)]
+            moved = (ranks[i] >= cut) ^ negated[i]
             hold += moved
-            hold -= truth[literal]
-            truth[literal] = moved
+            hold -= truth[i]
+            truth[i] = moved
             errors, unmoved = errors + change, 1
-        literal = (literal + 1) % len(rows)
+        i = (i + 1) % len(rows)
     return rule._replace(
         literals=rule.literals._replace(thresholds=thresholds, gains=None), errors=errors
     )
 
 
-def best_move(
-    decided: np.ndarray, truth: np.ndarray, order: np.ndarray, is_cut: np.ndarray, negated: bool
-) -> tuple[int, int]:
+def best_move(keys: np.ndarray, num_values: int, cut: int, negated: bool) -> tuple[int, int]:
     """The best cut for a literal, the smallest of the best.
 
     Args:
-      decided: [E] int32, how many more errors the rule makes on an example if the literal holds;
-        0 where it does not matter.
-      truth: [E] booleans, where the literal holds now.
-      order: [E], the examples in ascending order of its input.
-      is_cut: [E] booleans, whether the input may be cut before this place.
-      negated: whether the literal holds below the cut.
+      keys: of the pivotal examples, twice the rank of the value among the different ones of the
+        input, from 0, and 1 more where the unit is on.
+      num_values: how many different values there are.
+      cut: how many of them are below the threshold now.
+      negated: whether the literal holds below it.
 
     Returns:
-      The place of the cut, and by how much the errors change.
+      How many values are below the best threshold, at least one and not all, and by how much the
+      errors change.
     """
-    along = decided[order]
-    below = np.cumsum(along, dtype=np.int32) - along
-    if_holds = below if negated else below[-1] + along[-1] - below
-    cut = int(np.argmin(np.where(is_cut, if_holds, np.iinfo(np.int32).max)))
-    return cut, int(if_holds[cut] - decided[truth].sum())
+    off, on = np.bincount(keys, minlength=2 * num_values).reshape(-1, 2).T
+    # How many more errors there are if the literal holds on the pivotal examples below each cut.
+    change = np.append(0, np.cumsum(off - on))
+    if not negated:
+        change = change[-1] - change
+    if num_values < 2:
+        return cut, 0
+    best = 1 + int(change[1:-1].argmin())
+    return best, int(change[best] - change[cut])

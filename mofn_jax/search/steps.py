@@ -30,7 +30,7 @@ from mofn_jax.bits import count, counts
 from mofn_jax.search.exact import NO_SET
 
 MOST_LITERALS = 256
-_STEPS_PER_LITERAL = 6
+_STEPS_PER_LITERAL = 4
 _LEAST_TO_DROP = 4  # literals; smaller sets are for other searches
 _MOST_SCALE = 16  # H, enough
 _NEAR = 2  # how far from the best M polishing looks
@@ -110,7 +110,7 @@ def search_unit(unit: Unit, *, largest: int, polished: int, num_examples: int, f
     if polished < 1:
         return found
     better = polish_sizes(unit, Found(*(field[: polished + 1] for field in found)), free=free)
-    return jax.tree.map(lambda field, some: field.at[1 : polished + 1].set(some), found, better)
+    return jax.tree.map(lambda field, some: field.at[: polished + 1].set(some), found, better)
 
 
 def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Found:
@@ -209,38 +209,40 @@ def polish_sizes(unit: Unit, found: Found, *, free: bool) -> Found:
     from S down, that of one literal more without one of them. Of equals the first is kept.
     """
     largest, num_rows = len(found.errors) - 1, found.taken.shape[1]
-    sizes = jnp.arange(1, largest + 1, dtype=jnp.int32)
-    zero, no_set = jnp.int32(0), jnp.int32(NO_SET)
+    zero = jnp.int32(0)
 
-    def forth(smaller: _Set, size: jax.Array) -> tuple[_Set, _Set]:
+    def met(sets: _Set, size: jax.Array) -> tuple[_Set, jax.Array]:
         rows = jnp.nonzero(found.taken[size], size=largest, fill_value=num_rows)[0]
-        met = _Set(rows.astype(jnp.int32), found.m[size], found.errors[size])
-        one_more = smaller._replace(errors=no_set)  # its last row is none, and has the first turn
-        best = first_of(
-            polish(unit, met, size, zero, free), polish(unit, one_more, size, size - 1, free)
-        )
-        return best, best
+        return _Set(rows.astype(jnp.int32), found.m[size], found.errors[size]), zero
 
-    def back(larger: _Set, size_and_set: tuple[jax.Array, _Set]) -> tuple[_Set, _Set]:
-        size, met = size_and_set
-        one_less = without_one(unit, larger, size, free)
-        best = first_of(met, polish(unit, one_less, size, zero, free))
-        return best, best
+    def one_more(sets: _Set, size: jax.Array) -> tuple[_Set, jax.Array]:
+        smaller = at(sets, size - 1)  # its last row is none, and has the first turn
+        return smaller._replace(errors=jnp.int32(NO_SET)), size - 1
 
-    none = _Set(jnp.full(largest, num_rows, jnp.int32), zero, no_set)
-    last, sets = jax.lax.scan(forth, none, sizes)
-    others = jax.tree.map(lambda field: field[:-1], (sizes, sets))
-    _, others = jax.lax.scan(back, last, others, reverse=True)
-    sets = jax.tree.map(lambda field, end: jnp.concatenate([field, end[None]]), others, last)
-    taken = jnp.zeros((largest, num_rows), bool)
-    return Found(
-        sets.errors, sets.m, taken.at[sizes[:, None] - 1, sets.rows].set(True, mode="drop")
+    def one_less(sets: _Set, size: jax.Array) -> tuple[_Set, jax.Array]:
+        return without_one(unit, at(sets, size + 1), size, free), zero
+
+    def visit(sets: _Set, size_and_start: tuple[jax.Array, jax.Array]) -> tuple[_Set, None]:
+        size, which = size_and_start
+        start, place = jax.lax.switch(which, [met, one_more, one_less], sets, size)
+        new, old = polish(unit, start, size, place, free), at(sets, size)
+        best = jax.tree.map(partial(jnp.where, new.errors < old.errors), new, old)
+        return jax.tree.map(lambda field, one: field.at[size].set(one), sets, best), None
+
+    def at(sets: _Set, size: jax.Array) -> _Set:
+        return jax.tree.map(lambda field: field[size], sets)
+
+    visits = [(size, start) for size in range(1, largest + 1) for start in (0, 1)]
+    visits += [(size, 2) for size in range(largest - 1, 0, -1)]
+    sets = _Set(
+        jnp.full((largest + 1, largest), num_rows, jnp.int32),
+        jnp.zeros(largest + 1, jnp.int32),
+        jnp.full(largest + 1, NO_SET, jnp.int32),
     )
-
-
-def first_of(one: _Set, other: _Set) -> _Set:
-    """The set of fewer errors, the first of equals."""
-    return jax.tree.map(partial(jnp.where, other.errors < one.errors), other, one)
+    sets, _ = jax.lax.scan(visit, sets, tuple(jnp.array(visits, jnp.int32).T))
+    sizes = jnp.arange(largest + 1, dtype=jnp.int32)[:, None]
+    taken = jnp.zeros_like(found.taken).at[sizes, sets.rows].set(True, mode="drop")
+    return Found(sets.errors, sets.m, taken)
 
 
 class _Polish(NamedTuple):
