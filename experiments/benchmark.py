@@ -1,5 +1,7 @@
 """How fast and how large: thresholds, scoring and whole extraction, beside NumPy and scikit-learn.
 
+Extraction is that by weight order, the paper's search, and, as `default`, that by the default one.
+
     python -m experiments.benchmark --sizes=S,M --workdir=runs/benchmark
 
 The layers are as real ones: inputs after relu (half zeros) or tanh, random weights, the units on as
@@ -12,7 +14,7 @@ benchmark.json and benchmark.txt.
     M  9,216 inputs, 128 units, 10,000 examples: the dense layer after the convolutions
     L  4,096 inputs, 1,000 units, 50,000 examples, at most 128 literals: the softmax layer of VGG16
        on the validation set of ImageNet; the whole extraction once, thresholds and scoring alone
-       of its first 100 units
+       of its first 100 units, the default search of four
     B  1,024 inputs, 32 units, 10,000 examples, at most 128 literals; B2n, B2u, B2E: twice as many
 """
 
@@ -47,12 +49,13 @@ class Size(NamedTuple):
     softmax: bool
     runs: int  # warm ones
     stage_units: int | None = None  # thresholds and scoring are timed alone on so many; None: all
+    default_units: int | None = None  # the default search is timed on so many
 
 
 SIZES = {
     "S": Size(128, 10, 10_000, None, True, 9),
-    "M": Size(9_216, 128, 10_000, None, False, 1),
-    "L": Size(4_096, 1_000, 50_000, 128, True, 1, 100),
+    "M": Size(9_216, 128, 10_000, None, False, 1, None, 4),
+    "L": Size(4_096, 1_000, 50_000, 128, True, 1, 100, 4),
     "B": Size(1_024, 32, 10_000, 128, False, 5),
     "B2n": Size(2_048, 32, 10_000, 128, False, 5),
     "B2u": Size(1_024, 64, 10_000, 128, False, 5),
@@ -61,7 +64,7 @@ SIZES = {
 SMALL_SIZES = {
     "S": Size(16, 4, 300, None, True, 2),
     "M": Size(64, 3, 300, None, False, 2),
-    "L": Size(32, 10, 500, 8, True, 2, 4),
+    "L": Size(32, 10, 500, 8, True, 2, 4, 2),
 }
 _SAMPLE_INPUTS, _SAMPLE_UNITS, _SAMPLE_STUMPS = 32, 10, 10
 
@@ -155,15 +158,36 @@ def measure(size: Size, activation: str, seed: int) -> list[dict[str, Any]]:
         cells * size.units,
     )
     assert len(front.units) == size.units
-    extraction["process_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    memory = jax.devices()[0].memory_stats()  # None on a CPU
-    extraction["device_peak_mb"] = memory and memory["peak_bytes_in_use"] / 2**20
+    extraction |= peak_memory()
+    default_units = min(size.units, size.default_units or size.units)
+    _, default = timed(
+        lambda: mofn.extract_layer(
+            weights[:, :default_units],
+            inputs,
+            targets[:, :default_units],
+            max_literals=size.max_literals,
+        ),
+        size.runs,
+        cells * default_units,
+    )
+    default["ms_per_unit"] = default["warm_s"] / default_units * 1e3
+    default |= peak_memory()
     scoring |= check_scores(least_ranks, literals, inputs, some_targets, order)
     return [
         {"stage": "thresholds", **thresholds},
         {"stage": "scoring", **scoring},
         {"stage": "extraction", **extraction},
+        {"stage": "default", **default},
     ]
+
+
+def peak_memory() -> dict[str, Any]:
+    """Of this process and of its device so far."""
+    memory = jax.devices()[0].memory_stats()  # None on a CPU
+    return {
+        "process_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "device_peak_mb": memory and memory["peak_bytes_in_use"] / 2**20,
+    }
 
 
 def timed(job: Callable[[], Any], runs: int, cells: int) -> tuple[Any, dict[str, Any]]:

@@ -22,7 +22,6 @@ from flax.traverse_util import flatten_dict
 from jax.ad_checkpoint import checkpoint_name
 
 from mofn_jax import checks
-from mofn_jax.chunking import chunks
 
 
 class Convolution(NamedTuple):
@@ -100,7 +99,10 @@ def capture_layers(
     if program.warning:
         warnings.warn(program.warning, stacklevel=2)
     sides: list[np.ndarray] = []
-    for batch in chunks(num_examples, batch_size):
+    for stop in range(batch_size, num_examples + batch_size, batch_size):
+        # All of one size, the last starting early: each size would be traced and compiled.
+        stop = min(stop, num_examples)
+        batch = slice(stop - batch_size, stop)
         values = program.run(*jax.tree.leaves((variables, inputs[batch])))
         if not sides:
             sides = [np.empty((num_examples, *value.shape[1:]), value.dtype) for value in values]

@@ -1,7 +1,8 @@
 """A user's module that calls every public name: what test_package.py runs and type-checks."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,7 +33,9 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
     )
     layer: mofn.Layer = mofn.capture_layers(network, params, train.inputs)[0]
     again: mofn.LayerRules = mofn.explain_layer(layer, betas=[0.1], search="weight_order")
-    assert again.rules[0.1][0].literals == results[0].rules[0.1][0].literals
+    assert again.at(beta=0.1)[0].literals == results[0].at(beta=0.1)[0].literals
+    targets, thresholds = mofn.layer_targets(layer, None)
+    assert targets.shape[1] == len(thresholds)
     mofn.plots.plot_landscape([row for result in results for row in mofn.report.layer_rows(result)])
     return results
 
@@ -62,13 +65,20 @@ def explain_arrays(split: mofn.Split) -> str:
     assert int(errors.min()) == int(np.flatnonzero(least_ranks < order.ranks.max())[0])
     assert mofn.complexity(2, 3, num_inputs=5) > 0
 
-    search: Callable[..., mofn.RuleFront] = mofn.SEARCHES["exact"]
-    exact = search([literals], inputs, targets[:, :1], max_literals=2)
+    search: mofn.Search = mofn.SEARCHES["exact"]
+    resources = mofn.Resources(memory_budget=2**20)
+    exact = search([literals], inputs, targets[:, :1], max_literals=2, resources=resources)
+    alike = mofn.extract_layer(weights[:, None], inputs, targets[:, :1], search=first_only)
+    assert len(alike.units) == 1
     front: mofn.RuleFront = mofn.extract_layer(
         weights[:, None], inputs, targets[:, :1], search="weight_order"
     )
     candidate: mofn.Candidate = mofn.merge_fronts(front, exact).units[0][0]
     assert candidate.errors >= 0
+    front = mofn.refine_front(front, inputs, targets[:, :1])
+    (chosen,) = mofn.select(front, max_literals=2)
+    assert len(chosen.literals.inputs) <= 2
+    assert mofn.provable_literals(5) == 5
     rules: tuple[mofn.Rule, ...] = mofn.select_rules(front, beta=0.1)
     rules = mofn.measure_held_out(rules, inputs, targets[:, :1])
     assert mofn.rules_from_json(mofn.rules_to_json(rules)) == rules
@@ -77,6 +87,13 @@ def explain_arrays(split: mofn.Split) -> str:
     assert literal.threshold in inputs
     assert len(mofn.format_literals(rules[0])) == len(rules[0].literals)
     return mofn.format_rule(rules[0], ["a", "b", "c", "d", "e"])
+
+
+def first_only(
+    literals: Sequence[mofn.Literals], inputs: np.ndarray, targets: np.ndarray, **options: Any
+) -> mofn.RuleFront:
+    """A search of one's own: of the first literal alone."""
+    return mofn.SEARCHES["weight_order"](literals, inputs, targets, **options | {"max_literals": 1})
 
 
 def explain_a_filter() -> None:

@@ -16,7 +16,7 @@ def test_small_sizes(tmp_path, capsys):
     assert [(row["size"], row["activation"], row["stage"]) for row in report["rows"]] == [
         (size, "relu", stage)
         for size in ("S", "M", "L")
-        for stage in ("thresholds", "scoring", "extraction")
+        for stage in ("thresholds", "scoring", "extraction", "default")
     ]
     for row in report["rows"]:
         assert min(row["warm_s"], row["first_s"]) > 0
