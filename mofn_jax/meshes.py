@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from glob import glob
+from threading import Event
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -366,11 +367,18 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
 
     # What the caller has set for its own thread holds in the others too.
     device, x64 = config.jax_default_device, config.jax_enable_x64
+    compiled = Event()  # by the first share, for all of them
 
     def run(share: slice) -> Any:
+        if share != shares[0]:
+            compiled.wait()
         with jax.default_device(device), enable_x64(x64):
             some = jax.tree.map(lambda array: array[share], tuple(divided))
-            return jax.tree.map(np.asarray, function(*some, *shared))
+            try:
+                found = function(*some, *shared)  # returns before it is computed
+            finally:
+                compiled.set()
+            return jax.tree.map(np.asarray, found)
 
     def join(*parts: np.ndarray) -> np.ndarray:
         whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
