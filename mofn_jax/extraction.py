@@ -6,7 +6,7 @@ candidate rules, keep the fronts, choose by beta, measure on held-out examples.
 Axis letters: E examples, n inputs, u units, k classes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -260,7 +260,8 @@ def explain_layer(
       lengths: numbers of literals; of each unit the best rule of at most as many.
       memory_budget: bytes of working memory; never changes the result.
       mesh: devices to divide the work among, as in `extract_layer`. Of a convolution each filter
-        has inputs of its own: they take turns.
+        has inputs of its own: on a mesh they take turns, and without one a CPU's cores each take
+        one and tell of their progress from threads of their own.
       **options: of `extract_layer`.
 
     Raises:
@@ -283,10 +284,18 @@ def explain_layer(
     resources: dict[str, Any] = {"memory_budget": memory_budget, "mesh": mesh}
     positions = explained_positions(layer, **resources)
     targets, thresholds = layer_targets(layer, positions, **resources)
-    fronts = [
-        extract_layer(weights[:, units], inputs, targets[:, units], **resources, **options)
-        for units, inputs in unit_inputs(layer, positions)
-    ]
+
+    def extract(units: slice) -> RuleFront:
+        inputs = unit_inputs(layer, positions, units)
+        return extract_layer(weights[:, units], inputs, targets[:, units], **resources, **options)
+
+    runs = runs_of_units(layer, positions)
+    # Filters side by side share the memory; on a mesh each of them has all the devices.
+    if len(runs) > 1 and mesh is None:
+        resources["memory_budget"] = max(1, memory_budget // meshes.cpu_count())
+        fronts = meshes.side_by_side(extract, runs)
+    else:
+        fronts = [extract(units) for units in runs]
     front = fronts[0]._replace(
         units=tuple(unit for part in fronts for unit in part.units), on_counts=targets.sum(0)
     )
@@ -345,13 +354,16 @@ def layer_targets(
     return binarize_targets(activations, layer.predictions, num_classes, **options)
 
 
-def unit_inputs(layer: Layer, positions: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
-    """The inputs [E, n] of each run of units that share them: all, or the patch of one filter."""
+def runs_of_units(layer: Layer, positions: np.ndarray | None) -> list[slice]:
+    """The runs of units that share their inputs: all of them, or each filter by itself."""
     if positions is None:
-        yield slice(0, layer.weights.shape[-1]), layer.inputs
-    else:
-        for unit, position in enumerate(positions):
-            yield slice(unit, unit + 1), patches(layer, position)
+        return [slice(0, layer.weights.shape[-1])]
+    return [slice(unit, unit + 1) for unit in range(len(positions))]
+
+
+def unit_inputs(layer: Layer, positions: np.ndarray | None, units: slice) -> np.ndarray:
+    """The inputs [E, n] of a run of units: the layer's, or the patch of a filter."""
+    return layer.inputs if positions is None else patches(layer, positions[units.start])
 
 
 def name_rules(
@@ -378,7 +390,8 @@ def measure_layer(
     """The rules of each choice with their errors on the layer's examples as held-out errors."""
     targets, _ = layer_targets(layer, positions, thresholds)
     measured: list[tuple[Rule, ...]] = [()] * len(choices)
-    for units, inputs in unit_inputs(layer, positions):
+    for units in runs_of_units(layer, positions):
+        inputs = unit_inputs(layer, positions, units)
         for i, rules in enumerate(choices):
             measured[i] += measure_held_out(rules[units], inputs, targets[:, units])
     return measured

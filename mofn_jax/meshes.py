@@ -35,6 +35,7 @@ _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
 # What a core of a CPU is given at once: smaller pieces are as fast, and let progress be seen.
 _CORE_BYTES = 2**26
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 # By platform: the extra of JAX that brings it, and files of which a machine that has it has one.
@@ -365,20 +366,17 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
     cores = cpu_count() if platform() == "cpu" else 1
     shares = list(chunks(total, -(-total // cores)))
 
-    # What the caller has set for its own thread holds in the others too.
-    device, x64 = config.jax_default_device, config.jax_enable_x64
     compiled = Event()  # by the first share, for all of them
 
     def run(share: slice) -> Any:
         if share != shares[0]:
             compiled.wait()
-        with jax.default_device(device), enable_x64(x64):
-            some = jax.tree.map(lambda array: array[share], tuple(divided))
-            try:
-                found = function(*some, *shared)  # returns before it is computed
-            finally:
-                compiled.set()
-            return jax.tree.map(np.asarray, found)
+        some = jax.tree.map(lambda array: array[share], tuple(divided))
+        try:
+            found = function(*some, *shared)  # returns before it is computed
+        finally:
+            compiled.set()
+        return jax.tree.map(np.asarray, found)
 
     def join(*parts: np.ndarray) -> np.ndarray:
         whole = np.empty((total, *parts[0].shape[1:]), parts[0].dtype)
@@ -387,7 +385,29 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
         return whole
 
     with ThreadPoolExecutor(len(shares)) as pool:
-        return jax.tree.map(join, *pool.map(run, shares))
+        return jax.tree.map(join, *pool.map(_as_here(run), shares))
+
+
+def side_by_side(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """The function of each item, on a CPU as many at a time as it has cores.
+
+    The first one is alone, so that what it compiles is not compiled by others at the same time.
+    """
+    first = [function(item) for item in items[:1]]
+    workers = cpu_count() if platform() == "cpu" else 1
+    with ThreadPoolExecutor(workers) as pool:
+        return [*first, *pool.map(_as_here(function), items[1:])]
+
+
+def _as_here(function: Callable[[_Item], _Result]) -> Callable[[_Item], _Result]:
+    """The function for other threads: what is set in this one for JAX holds in them too."""
+    device, x64 = config.jax_default_device, config.jax_enable_x64
+
+    def run(item: _Item) -> _Result:
+        with jax.default_device(device), enable_x64(x64):
+            return function(item)
+
+    return run
 
 
 @partial(jax.jit, static_argnames=("function", "mesh", "options"))

@@ -182,3 +182,64 @@ def test_without_a_mesh_the_cores_divide_the_work(cores, total, monkeypatch):
     np.testing.assert_array_equal(tree["of tree"], a**2 + 5)
     np.testing.assert_array_equal(sums, numbers.sum(1))
     assert sums.dtype == np.int64
+
+
+def test_work_on_units_in_pieces_that_fit():
+    stages, done, pieces = [], [], []
+    resources = meshes.Resources(
+        memory_budget=30, progress=done.append, on_stage=lambda *stage: stages.append(stage)
+    )
+
+    def work(units):
+        pieces.append(units.stop - units.start)
+        return [f"unit {unit}" for unit in range(units.start, units.stop)]
+
+    options = {"bytes_per_unit": 10, "resources": resources}
+    found = meshes.each_unit(work, 7, stage="working", **options)
+    assert list(found) == [f"unit {unit}" for unit in range(7)]
+    assert len(set(pieces)) == 1
+    assert max(pieces) <= max(3, meshes.cpu_count())
+    assert sum(done) == 7
+    assert (stages[0], stages[-1]) == (("working", 0, 7), ("working", 7, 7))
+    assert list(meshes.each_unit(work, 0, **options)) == []
+
+
+def test_what_is_told_of_some_units_is_of_all():
+    told = []
+    resources = meshes.Resources(on_stage=lambda *stage: told.append(stage), progress=told.append)
+    part = resources.for_units(slice(4, 8), 10, memory_budget=7)
+    list(meshes.each_unit(lambda units: range(4), 4, bytes_per_unit=1, resources=part, stage="s"))
+    assert told[0] == ("s", 4, 10)
+    assert told[-1] == ("s", 8, 10)
+    assert part.memory_budget == 7
+    meshes.DEFAULT_RESOURCES.report("nobody listens", 0, 1)
+
+
+def test_the_platform_is_that_of_the_default_device(monkeypatch):
+    assert meshes.platform() == jax.default_backend()
+    with jax.default_device(jax.devices("cpu")[0]):
+        monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+        assert meshes.platform() == "cpu"
+    assert meshes.platform() == "tpu"
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_side_by_side_in_order_with_the_settings_of_the_caller(count):
+    threads = set()
+
+    def square(number):
+        threads.add(threading.get_ident())
+        return jax.numpy.float64(number).dtype.name, number**2
+
+    with enable_x64(True):
+        found = meshes.side_by_side(square, range(count))
+    assert found == [("float64", number**2) for number in range(count)]
+    assert len(threads) <= 1 + meshes.cpu_count()
+
+
+def test_a_share_that_fails_keeps_nobody_waiting():
+    def fail(numbers):
+        raise FloatingPointError("of no use")
+
+    with pytest.raises(FloatingPointError, match="of no use"):
+        meshes.divide(fail, (np.arange(4),), (), mesh=None)
