@@ -71,19 +71,21 @@ def use_compilation_cache(options: flags.FlagValues) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def numbers(name: str, words: Sequence[str], kind: Callable[[str], Any] = float) -> list[Any]:
+def numbers(
+    name: str, words: Sequence[str], kind: Callable[[str], Any] = float, *, least: int = 0
+) -> list[Any]:
     """The numbers that a list flag holds, of a kind: float or int.
 
     Raises:
-      flags.Error: a word is not such a number, finite and not below 0.
+      flags.Error: a word is not such a number, finite and not below the least.
     """
     values = []
     for word in words:
         try:
-            values.append(checks.non_negative(name, kind(word)))
+            values.append(least + checks.non_negative(name, kind(word) - least))
         except ValueError:
             what = "an integer" if kind is int else "a number"
-            raise flags.Error(f"{name}: {word!r} is not {what} of at least 0") from None
+            raise flags.Error(f"{name}: {word!r} is not {what} of at least {least}") from None
     return values
 
 

@@ -64,7 +64,7 @@ def extraction_options(options: flags.FlagValues, mesh: Mesh | None) -> dict[str
     """The keyword arguments of an extraction that these flags ask for."""
     return {
         "betas": command_line.numbers("betas", options.betas),
-        "lengths": command_line.numbers("lengths", options.lengths, int),
+        "lengths": command_line.numbers("lengths", options.lengths, int, least=1),
         "search": options.search,
         "refine": options.refine,
         "max_literals": options.max_literals,

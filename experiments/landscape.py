@@ -131,7 +131,9 @@ def explain_rows(
     rules = [rule for group in result.rules.values() for rule in group]
     outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
     for row in report.layer_rows(result):
-        yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **row._asdict())
+        fields = row._asdict()
+        del fields["max_literals"]  # every row is of a beta
+        yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **fields)
 
 
 def rules_of_softmax(folder: Path, searches: Sequence[str], betas: Sequence[float]) -> str:

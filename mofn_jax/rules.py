@@ -72,18 +72,16 @@ def select_rules(
 ) -> tuple[Rule, ...]:
     """Of each unit, the rule of least error or, with a beta, of least `error + beta * complexity`.
 
-    Args:
-      front: the fronts of u units.
-      beta: the price of complexity, at least 0.
-      max_literals: the most literals that the rule may have, at least 1.
-      max_complexity: the largest complexity that it may have, at least 0.
+    The arguments, ties and errors are those of `select`, which returns candidates.
 
-    Returns:
-      u rules; on a tie the shorter, then the less complex one or, with a beta alone, the less
-      complex one.
-
-    Raises:
-      ValueError: none of the three is given, or one is out of range.
+    Example:
+      >>> from mofn_jax.fronts import Candidate
+      >>> from mofn_jax.literals import Literals
+      >>> literals = Literals(np.array([0, 1]), np.array([0.5, 2.0]), np.array([False, True]))
+      >>> candidates = Candidate(1, literals.first(1), 2, 0.0), Candidate(2, literals, 1, 0.4)
+      >>> front = RuleFront((candidates,), np.array([5]), num_examples=10, num_inputs=3)
+      >>> print(select_rules(front, max_literals=1)[0])
+      unit 0 <=> 1 of {x0 >= 0.5}   (error 20.0%, baseline 50.0%, complexity 0.000)
     """
     chosen = select(front, beta, max_literals=max_literals, max_complexity=max_complexity)
     return tuple(

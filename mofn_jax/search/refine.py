@@ -27,7 +27,7 @@ def refine_front(
     inputs,
     targets,
     *,
-    refine_literals: int = 20,
+    refine_literals: int = 60,
     memory_budget: int = 2**29,
     progress: Callable[[int], None] | None = None,
 ) -> RuleFront:

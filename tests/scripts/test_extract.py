@@ -23,13 +23,14 @@ def run(workdir, **options):
 
 
 def test_wine_from_training_to_tables(tmp_path, capsys):
-    rows = run(tmp_path / "run", dataset="wine", network="MLP", betas="0,0.5", num_epochs=30)
-    assert [(row["layer"], row["beta"]) for row in rows] == [
-        ("dense_0", "0.0"),
-        ("dense_0", "0.5"),
-        ("softmax", "0.0"),
-        ("softmax", "0.5"),
+    options = {"dataset": "wine", "network": "MLP", "betas": "0,0.5", "lengths": "2"}
+    rows = run(tmp_path / "run", num_epochs=30, **options)
+    assert [(row["layer"], row["beta"], row["max_literals"]) for row in rows] == [
+        (layer, *choice)
+        for layer in ("dense_0", "softmax")
+        for choice in (("0.0", ""), ("0.5", ""), ("", "2"))
     ]
+    assert all(float(row["literals"]) <= 2 for row in rows if row["max_literals"])
     files = {path.name for path in (tmp_path / "run").iterdir()}
     names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
     assert files == set(names)
@@ -39,11 +40,16 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
     # The rules in the file, on the captured layers: the errors in the file and in the table.
     rules = mofn.rules_from_json((tmp_path / "run/rules.json").read_text())
     softmax = [rule for rule in rules if rule.layer == "softmax" and rule.beta == 0.0]
+    short = [rule for rule in rules if rule.max_literals == 2]
+    assert len(short) == 128 + 3
+    assert {rule.beta for rule in short} == {None}
+    lines = (tmp_path / "run/rules.txt").read_text().splitlines()
+    assert lines[-1] == f"at most 2 literals  {short[-1]}"
     dataset = mofn.load_dataset("wine")
     params = mofn.restore_params(tmp_path / "run/params")
     for split, errors, mean in (
-        (dataset.train, [rule.error for rule in softmax], rows[2]["error"]),
-        (dataset.test, [rule.held_out_error for rule in softmax], rows[2]["held_out_error"]),
+        (dataset.train, [rule.error for rule in softmax], rows[3]["error"]),
+        (dataset.test, [rule.held_out_error for rule in softmax], rows[3]["held_out_error"]),
     ):
         (layer,) = mofn.capture_layers(mofn.MLP(3), params, split.inputs, layers=["softmax"])
         targets = mofn.softmax_targets(layer.predictions, 3)
@@ -85,7 +91,7 @@ def test_interrupted_after_a_layer_its_files_are_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(mofn.extraction, "explain_layer", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, dataset="wine", network="MLP", num_epochs=1, betas="0.1")
+        run(tmp_path, dataset="wine", network="MLP", num_epochs=1, betas="0.1", lengths="")
     files = {path.name for path in tmp_path.iterdir()}
     names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
     assert files == set(names)
@@ -133,6 +139,7 @@ def test_two_processes_train_and_the_first_one_writes(tmp_path):
     ("options", "error", "message"),
     [
         ({"betas": "0,-1"}, flags.Error, "betas: '-1' is not a number of at least 0"),
+        ({"lengths": "3,0"}, flags.Error, "lengths: '0' is not an integer of at least 1"),
         ({"betas": "x"}, flags.Error, "betas: 'x' is not a number"),
         ({"layers": "dense_5"}, ValueError, "layers: 'dense_5' is not known"),
         ({"dataset": "no_such"}, ValueError, "name: unknown dataset 'no_such'"),

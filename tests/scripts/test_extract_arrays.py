@@ -44,6 +44,7 @@ def hidden_options(arrays):
         "activations": arrays / "hidden.csv",
         "outputs": arrays / "logits.npz",
         "workdir": arrays / "run",
+        "lengths": "",
     }
 
 
