@@ -57,7 +57,7 @@ is_on = np.array([False, False, False, True, True, True])
 # %%
 thresholds = mofn.best_thresholds(inputs, is_on[:, None]).values[:, 0]
 literals = mofn.ordered_literals(weights, thresholds)
-for i, threshold, negated in zip(*literals, strict=True):
+for i, threshold, negated in zip(*literals[:3], strict=True):
     print(f"x{i} {'<' if negated else '>='} {threshold}")
 
 holds = mofn.literal_truth(literals, inputs)
@@ -147,8 +147,9 @@ ax = plots.plot_scores(errors)
 #
 # A rule of few literals is easy to read, a rule of many may err less. *Complexity* is the length of
 # the rule written as a DNF (an "or" of "ands"), on a log scale from 0 to 1. A rule is worth having
-# if no other beats it in both error and complexity. These rules are the unit's *front*. (A single
-# literal counts as no more complex than a constant rule: 0.)
+# if no other is at once as true, as simple and as short. These rules are the unit's *front*. (A
+# single literal counts as no more complex than a constant rule: 0.) The picture marks those that no
+# other beats in error and complexity, whatever their length.
 
 # %%
 front = mofn.extract_layer(weights, softmax.inputs, targets, search="weight_order")
@@ -162,10 +163,11 @@ for rule in front.units[0]:
 ax = plots.plot_scores(errors, mark_front=True)
 
 # %% [markdown]
-# ## Choosing by beta
+# ## Choosing by beta, or by length
 #
-# Beta is the price of complexity: the rule of least `error + beta * complexity` is chosen. Whatever
-# beta is, that rule is on the front, so there is nothing to search again.
+# Beta is the price of complexity: the rule of least `error + beta * complexity` is chosen. Or we
+# say how many literals it may have. Either way the rule is on the front: there is nothing to search
+# again.
 
 # %%
 for beta in (0.0, 0.1, 0.3, 1.0):
@@ -175,29 +177,34 @@ for beta in (0.0, 0.1, 0.3, 1.0):
         f"beta {beta:3}: {rule.m:2} of {len(rule.literals):2}, error {rule.error:.1%}, "
         f"complexity {rule.complexity:.3f}, loss {loss:.3f}"
     )
+for length in (1, 3, 10):
+    (rule,) = mofn.select_rules(front, max_literals=length)
+    print(
+        f"at most {length:2} literals: {rule.m:2} of {len(rule.literals):2}, error {rule.error:.1%}"
+    )
 
 # %% [markdown]
 # ## Other literals than the first
 #
 # So far a rule had to take the literals in order of weight: `search="weight_order"`, as in the
 # paper. The default, `search="best"`, also tries other sets of literals and moves their thresholds.
-# Its front is never worse, and often much better for short rules. (The unit is unit 0 of those that
-# we handed over.)
+# Its rules are never worse, and often much better when they are short. (The unit is unit 0 of those
+# that we handed over.)
 
 # %%
 best = mofn.extract_layer(weights, softmax.inputs, targets)
 _, ax = plt.subplots(layout="constrained")
+lengths = range(1, len(literals.inputs) + 1)
 for name, marker, found in (("weight_order", "s", front), ("best", "o", best)):
-    rules = found.units[0]
-    ax.step(
-        [rule.complexity for rule in rules],
-        [rule.errors / found.num_examples for rule in rules],
-        where="post",
+    chosen = [mofn.select_rules(found, max_literals=length)[0] for length in lengths]
+    ax.plot(
+        lengths,
+        [rule.error for rule in chosen],
         marker=marker,
         linestyle="-" if found is best else "--",
         label=f'search="{name}"',
     )
-ax.set_xlabel("complexity (0 to 1)")
+ax.set_xlabel("literals, at most")
 ax.set_ylabel("error (share of examples)")
 ax.set_ylim(bottom=0)
 ax.legend()

@@ -85,10 +85,11 @@ def test_budgets_of_literals(tmp_path, capsys, monkeypatch):
         assert 0 <= float(row["held_out_error"]) <= 1
     assert len(errors) == 6
     for (_, budget), found in errors.items():
-        assert found["best"] <= found["stepwise"] <= found["weight order"]
+        assert found["best"] <= found["stepwise"]
+        assert found["best"] <= found["weight order"]
         assert ("exact" in found) == (budget <= 3)
         if "exact" in found:
-            assert found["stepwise"] == pytest.approx(found["exact"])
+            assert found["best"] <= found["exact"] <= found["stepwise"]
         assert 0 <= found["decision tree"] < 0.5
     assert (folder / "budgets.png").read_bytes().startswith(b"\x89PNG")
     (ax,) = figures[-1].axes
