@@ -55,10 +55,9 @@ def define_list(
 
 def define_compilation_cache(values: flags.FlagValues) -> None:
     """Defines the flag that `use_compilation_cache` reads."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     flags.DEFINE_string(
         "compilation_cache",
-        str(Path(home) / "mofn_jax"),
+        f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/mofn_jax",
         "Folder in which what is compiled is kept for later runs; empty for none.",
         flag_values=values,
     )
@@ -67,7 +66,8 @@ def define_compilation_cache(values: flags.FlagValues) -> None:
 def use_compilation_cache(options: flags.FlagValues) -> None:
     """Has JAX keep what it compiles in the folder that the flag names, if it names one."""
     if options.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", options.compilation_cache)
+        folder = Path(options.compilation_cache).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 

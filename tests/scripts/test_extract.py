@@ -109,12 +109,14 @@ def test_a_mesh_of_eight_devices_finds_the_same_rules(tmp_path):
         workdir=tmp_path / "mesh",
         params=tmp_path / "one/params",
         mesh="units:4,examples:2",
+        compilation_cache=tmp_path / "cache",
         **SMALL,
     )
     (printed,) = processes.run_side_by_side(["experiments.extract", *options], num_devices=8)
     assert "softmax unit 0 <=> " in printed
     texts = [(tmp_path / name / "rules.json").read_text() for name in ("one", "mesh")]
     assert texts[0] == texts[1]
+    assert any((tmp_path / "cache").iterdir())  # what was compiled is kept
 
 
 def test_two_processes_train_and_the_first_one_writes(tmp_path):
