@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 import mofn_jax as mofn
 
@@ -90,7 +91,7 @@ def explain_arrays(split: mofn.Split) -> str:
 
 
 def first_only(
-    literals: Sequence[mofn.Literals], inputs: np.ndarray, targets: np.ndarray, **options: Any
+    literals: Sequence[mofn.Literals], inputs: NDArray[Any], targets: NDArray[Any], **options: Any
 ) -> mofn.RuleFront:
     """A search of one's own: of the first literal alone."""
     return mofn.SEARCHES["weight_order"](literals, inputs, targets, **options | {"max_literals": 1})
