@@ -121,7 +121,6 @@ def counts(rows: jax.Array, by_word: jax.Array) -> jax.Array:
 
     What is counted over and over is given word by word: to transpose it takes as long as to count.
     """
-
     return jax.lax.platform_dependent(rows, by_word, cpu=_scan_words, default=_all_at_once)
 
 

@@ -46,6 +46,7 @@ class PlainSteps:
             columns += [[not holds for holds in column] for column in columns]
         self.columns, self.on, self.largest = columns, target.tolist(), largest
         self.inputs = truth.shape[1]
+        self.errors = functools.cache(self.count_errors)
         tables = steps.guide(len(truth), largest)
         self.table, self.offset = tables.losses.tolist(), tables.losses.shape[1] // 2
 
@@ -59,8 +60,7 @@ class PlainSteps:
             for c, on in zip(self.held(rows), self.on, strict=True)
         )
 
-    @functools.cache  # noqa: B019
-    def errors(self, rows, m):
+    def count_errors(self, rows, m):
         return sum((c >= m) != on for c, on in zip(self.held(rows), self.on, strict=True))
 
     def best_m(self, rows):

@@ -159,8 +159,9 @@ def best_sets(
             some_bits, counts, some[2], num_literals=num_literals, free=free, mesh=resources.mesh
         )
 
-    bytes_per_unit = all_sets_bytes(num_inputs, free)
-    if not all_sets_fit(num_inputs, free):
+    if all_sets_fit(num_inputs, free):
+        bytes_per_unit = all_sets_bytes(num_inputs, free)
+    else:
         ways = 2**num_literals * (1 + num_literals if free else 1)
         bytes_per_unit = num_inputs * num_examples + 4 * ways * _BLOCK**num_literals
     found = meshes.each_unit(

@@ -90,13 +90,11 @@ def refine_units(
             yield non_dominated([*rules, *refined])
 
     most_columns = resources.memory_budget // (2 * SORT_BYTES * len(inputs))
-    # The columns that a rule of refine_literals names, of each of the units.
-    bytes_per_unit = SORT_BYTES * len(inputs) * refine_literals
     return list(
         meshes.each_unit(
             refine,
             len(front.units),
-            bytes_per_unit=bytes_per_unit,
+            bytes_per_unit=SORT_BYTES * len(inputs) * refine_literals,  # columns of one long rule
             resources=resources._replace(mesh=None),
             stage="refine",
         )
@@ -105,12 +103,12 @@ def refine_units(
 
 def _worth_it(rules: Sequence[Candidate], refine_literals: int) -> list[Candidate]:
     """The rules to refine: all the short ones, and of the long ones the best up to some lengths."""
-    worth = [rule for rule in rules if 0 < len(rule.literals.inputs) <= _ALL_REFINED]
-    for length in (*_LENGTHS, refine_literals):
+    all_up_to = min(_ALL_REFINED, refine_literals)
+    worth = [rule for rule in rules if 0 < len(rule.literals.inputs) <= all_up_to]
+    for length in (*(n for n in _LENGTHS if n < refine_literals), refine_literals):
         long = [rule for rule in rules if _ALL_REFINED < len(rule.literals.inputs) <= length]
         worth += [min(long, key=lambda rule: rule.errors)] if long else []
-    unique = {id(rule): rule for rule in worth}.values()
-    return [rule for rule in unique if len(rule.literals.inputs) <= refine_literals]
+    return list({id(rule): rule for rule in worth}.values())  # each once
 
 
 def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[list[Candidate]]:
@@ -197,12 +195,12 @@ def best_move(keys: np.ndarray, num_values: int, cut: int, negated: bool) -> tup
       How many values are below the best threshold, at least one and not all, and by how much the
       errors change.
     """
+    if num_values < 2:
+        return cut, 0
     off, on = np.bincount(keys, minlength=2 * num_values).reshape(-1, 2).T
     # How many more errors there are if the literal holds on the pivotal examples below each cut.
     change = np.append(0, np.cumsum(off - on))
     if not negated:
         change = change[-1] - change
-    if num_values < 2:
-        return cut, 0
     best = 1 + int(change[1:-1].argmin())
     return best, int(change[best] - change[cut])

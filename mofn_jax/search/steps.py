@@ -170,7 +170,7 @@ def take_steps(unit: Unit, *, largest: int, num_examples: int, free: bool) -> Fo
         )
 
     def keep(found: Found, hold: jax.Array, taken: jax.Array, size: jax.Array, ended: jax.Array):
-        m, errors = best_m(unit, hold, size)
+        m, errors = best_m(rule_errors(unit, hold), size)
         better = ~ended & (errors < found.errors[size])
         best = jax.tree.map(
             lambda new, old: jnp.where(better, new, old[size]), Found(errors, m, taken), found
@@ -262,14 +262,14 @@ def polish(unit: Unit, start: _Set, size: jax.Array, place: jax.Array, free: boo
       place: whose turn is the first.
       free: as in `search_unit`.
     """
-    num_rows = unit.literals.shape[1] * (2 if free else 1)
+    num_rows = count_rows(unit, free)
 
     def exchange(state: _Polish) -> _Polish:
         best, place = state.best, state.place
         row = best.rows[place]
         others = move(state.hold, row_bits(unit, row, free), jnp.bool_(True))
         errors = rule_errors(unit, others)
-        m, _ = best_m(unit, others, size)
+        m, _ = best_m(errors, size)
         m = jnp.clip(m + jnp.arange(-_NEAR, _NEAR + 1, dtype=jnp.int32), 1, size)
         pivotal = others[m - 1] & ~others[m]
         more = row_counts(unit, pivotal & ~unit.target[None], free)
@@ -303,11 +303,11 @@ def without_one(unit: Unit, larger: _Set, size: jax.Array, free: bool) -> _Set:
 
     def without(place: jax.Array) -> tuple[jax.Array, jax.Array]:
         row = row_bits(unit, larger.rows[place], free)
-        return best_m(unit, move(hold, row, jnp.bool_(True)), size)
+        return best_m(rule_errors(unit, move(hold, row, jnp.bool_(True))), size)
 
     m, errors = jax.lax.map(without, places)
     place = jnp.argmin(jnp.where(places <= size, errors, NO_SET))
-    none = unit.literals.shape[1] * (2 if free else 1)
+    none = count_rows(unit, free)
     rows = larger.rows.at[place].set(larger.rows[size]).at[size].set(none)
     return _Set(rows, m[place], errors[place])
 
@@ -326,13 +326,18 @@ def first_least(values: jax.Array) -> _Best:
     return _Best(row, column, by_row[row, column])
 
 
+def count_rows(unit: Unit, free: bool) -> int:
+    """R: a row for each literal and, if they may be negated, one for each negation."""
+    return unit.literals.shape[1] * (2 if free else 1)
+
+
 def row_bits(unit: Unit, row: jax.Array, free: bool) -> jax.Array:
     """The examples on which a row's literal, or its negation, holds: [W] uint32; of R, none."""
     num_literals = unit.literals.shape[1]
     bits = unit.literals[:, row % num_literals]
     if free:
         bits = jnp.where(row < num_literals, bits, bits ^ unit.examples)
-    return jnp.where(row < num_literals * (2 if free else 1), bits, 0)
+    return jnp.where(row < count_rows(unit, free), bits, 0)
 
 
 def row_counts(unit: Unit, words: jax.Array, free: bool) -> jax.Array:
@@ -346,7 +351,7 @@ def can_take(unit: Unit, taken: jax.Array, free: bool) -> jax.Array:
     num_literals = unit.literals.shape[1]
     either = taken.reshape(-1, num_literals).any(0)
     can = ~either & (jnp.arange(num_literals) < unit.num_literals)
-    return jnp.tile(can, 2 if free else 1)
+    return jnp.tile(can, count_rows(unit, free) // num_literals)
 
 
 def holds_of_none(unit: Unit, largest: int) -> jax.Array:
@@ -385,9 +390,9 @@ def rule_errors(unit: Unit, hold: jax.Array) -> jax.Array:
     return count(hold ^ unit.target[None])
 
 
-def best_m(unit: Unit, hold: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of M = 1..N the first of fewest errors, and these."""
-    m = jnp.arange(len(hold), dtype=jnp.int32)
-    errors = jnp.where((m >= 1) & (m <= size), rule_errors(unit, hold), NO_SET)
+def best_m(errors: jax.Array, size: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of M = 1..N the first of fewest errors, and these; from those of M = 0, 1, ..."""
+    m = jnp.arange(len(errors), dtype=jnp.int32)
+    errors = jnp.where((m >= 1) & (m <= size), errors, NO_SET)
     best = jnp.argmin(errors).astype(jnp.int32)
     return best, errors[best]
