@@ -12,6 +12,9 @@ from absl import flags
 
 from mofn_jax import outputs
 
+# Flags that say where things are.
+_FOLDERS = ("workdir", "data_dir", "trained", "compilation_cache")
+
 
 def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence[str]) -> None:
     """Starts or takes up the experiment in a folder, and writes its config.json.
@@ -19,8 +22,8 @@ def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence
     Args:
       folder: where results are kept.
       options: the script's flags.
-      may_differ: flags that say which runs to do, but change no run's results; the workdir's own
-        name is always one.
+      may_differ: flags that say which runs to do, but change no run's results, beside those that
+        name folders.
 
     Raises:
       flags.Error: the folder holds results of other flags.
@@ -32,7 +35,7 @@ def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence
         changed = [
             name
             for name, value in config.items()
-            if name not in (*may_differ, "workdir") and before.get(name) != value
+            if name not in (*may_differ, *_FOLDERS) and before.get(name) != value
         ]
         if changed:
             raise flags.Error(

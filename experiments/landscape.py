@@ -71,12 +71,13 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    command_line.use_compilation_cache(options)
     betas = command_line.numbers("betas", options.betas)
     shown = [b for b in command_line.numbers("shown_betas", options.shown_betas) if b in betas]
     seeds = command_line.numbers("seeds", options.seeds, int)
     workdir = Path(options.workdir)
-    which = ["networks", "activations", "seeds", "searches", "layers"]
-    kept.open_folder(workdir, options, may_differ=[*which, "shown_betas", "data_dir", "trained"])
+    which = ["networks", "activations", "seeds", "searches", "layers", "shown_betas"]
+    kept.open_folder(workdir, options, may_differ=which)
     rows: list[LandscapeRow] = []
     softmax_rules = ""
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)

@@ -1,4 +1,4 @@
-"""How far from the best: the paper's weight order, our searches, and decision trees.
+"""How far from the best: the paper's weight order, our searches, trees and linear models.
 
     python -m experiments.optimality --datasets=digits,fashion_mnist --seeds=0,1,2
 
@@ -7,15 +7,18 @@ Two questions, each answered by a table and a figure in the working directory:
 * gap: on small networks, whose layers have so few inputs that all sets of literals can be scored:
   how much larger than the least there is, is the loss `error + beta * complexity` of the rules of
   weight order and of stepwise search?
-* budgets: on softmax layers: how wrong are rules of at most 1, 2, 3, 5, 10, 20 literals, by each
-  search, and decision trees with as many tests, on the examples they were found on and on others?
+* budgets: on softmax layers, or other dense ones: how wrong are rules of at most 1, 2, 3, 5, 10,
+  20, 40, 60, 100 literals, by each search, decision trees with as many tests, and logistic
+  regressions with as many of the same literals, on the examples they were found on and on others?
+  Of layers of more than 1,024 inputs trees and regressions are made of 8 units drawn by the seed.
 
 Networks are trained once and kept; what is done is not done again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,18 +26,28 @@ import matplotlib.pyplot as plt
 import numpy as np
 from absl import flags
 from matplotlib.axes import Axes
-from sklearn.tree import DecisionTreeClassifier
 from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line, kept, trained
+from experiments.progress import UnitBar
+from experiments.rivals import LINEAR, TREE, Side, rivals_of_units
 from mofn_jax import outputs, report
+from mofn_jax.literals import Literals
 from mofn_jax.search.all_sets import all_sets_fit
 
 TABLES = ("monks-1", "monks-2", "monks-3", "mofn-3-7-10", "breast_cancer", "wine")
-TREE = "decision tree"
+_MOST_INPUTS = 1024  # of a layer all of whose units have a tree and a regression
+_DRAWN = 8  # the units of a larger one that have
 _EXPLAINED = 0.01  # the held-out error up to which a unit counts as explained
-_LINES = {"weight order": "o:", "exact": "s-.", "stepwise": "^--", "best": "D-", TREE: "x-"}
+_LINES = {
+    "weight order": "o:",
+    "exact": "s-.",
+    "stepwise": "^--",
+    "best": "D-",
+    TREE: "x-",
+    LINEAR: "+-",
+}
 _THICK: dict[str, Any] = {"markersize": 4, "linewidth": 1.2}
 _THIN: dict[str, Any] = {"markersize": 2.5, "linewidth": 0.5, "markerfacecolor": "white"}
 
@@ -56,15 +69,19 @@ class GapRow(NamedTuple):
 
 
 class BudgetRow(NamedTuple):
-    """Means over a softmax layer's varying units, for one method and number of literals."""
+    """Means over varying units of a layer, for one method and number of literals."""
 
     dataset: str
     network: str
     activation: str
     seed: int
+    layer: str
+    inputs: int
+    which: str  # "all" units that vary, or those "drawn"
+    units: int
     method: str
-    literals: int  # at most; of a tree, its tests
-    error: float  # on the examples that rules and trees were found on
+    literals: float  # at most; tests of a tree, weights of a regression; infinity for any number
+    error: float  # on the examples that all was found on
     held_out_error: float
     baseline_error: float  # of the constant rule, held out
     explained: float  # share of the units with a held-out error of at most 1%
@@ -76,7 +93,8 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list("tables", TABLES, "Datasets for the gap; may be empty.")
     define_list("datasets", ["digits", "fashion_mnist"], "For the budgets; may be empty.")
     define_list("betas", mofn.DEFAULT_BETAS, "Of the gap.")
-    define_list("budgets", [1, 2, 3, 5, 10, 20], "Numbers of literals.")
+    define_list("budgets", [1, 2, 3, 5, 10, 20, 40, 60, 100], "Numbers of literals.")
+    define_list("layers", ["softmax"], "Dense layers for the budgets.")
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
@@ -86,31 +104,32 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
+    command_line.use_compilation_cache(options)
     betas = command_line.numbers("betas", options.betas)
-    budgets = command_line.numbers("budgets", options.budgets, int)
+    budgets = command_line.numbers("budgets", options.budgets, int, least=1)
     seeds = command_line.numbers("seeds", options.seeds, int)
     workdir = Path(options.workdir)
-    which = ("tables", "datasets", "networks", "activations", "seeds", "data_dir", "trained")
+    which = ("tables", "datasets", "networks", "activations", "seeds", "layers")
     kept.open_folder(workdir, options, may_differ=which)
 
-    def rows_of(kind: str, make: Callable, row: type, datasets: Sequence[str], networks) -> list:
-        rows = []
-        cases = [
-            case
-            for dataset in datasets
-            for case in trained.cases(dataset, networks, options.activations, seeds)
-        ]
-        for case in tqdm(cases, unit="network", desc=kind):
-            path = workdir / "cases" / f"{kind}-{trained.name(case, options)}.json"
-            rows += kept.kept_rows(path, row, partial(make, case, options))
-        return rows
+    def cases(kind: str, datasets: Sequence[str], networks: Sequence[str]) -> tqdm:
+        each = [trained.cases(one, networks, options.activations, seeds) for one in datasets]
+        return tqdm([*chain(*each)], unit="network", desc=kind)
 
-    gaps = rows_of("gap", partial(gap_rows, betas), GapRow, options.tables, ["SmallMLP"])
+    def path(kind: str, case: trained.Case, end: str = "") -> Path:
+        return workdir / "cases" / f"{kind}-{trained.name(case, options)}{end}.json"
+
+    gaps: list[GapRow] = []
+    for case in cases("gap", options.tables, ["SmallMLP"]):
+        make = partial(gap_rows, betas, case, options)
+        gaps += kept.kept_rows(path("gap", case), GapRow, make)
     if gaps:
         write_gaps(workdir, gaps)
-    errors = rows_of(
-        "budgets", partial(budget_rows, budgets), BudgetRow, options.datasets, options.networks
-    )
+    errors: list[BudgetRow] = []
+    for case in cases("budgets", options.datasets, options.networks):
+        for layer in options.layers:
+            rows = partial(budget_rows, budgets, case, layer, options)
+            errors += kept.kept_rows(path("budgets", case, f"-{layer}"), BudgetRow, rows)
     if errors:
         write_budgets(workdir, errors)
     print(f"tables and figures are in {workdir}")
@@ -162,56 +181,94 @@ def unit_losses(front: mofn.RuleFront, beta: float) -> np.ndarray:
 
 
 def budget_rows(
-    budgets: Sequence[int], case: trained.Case, options: flags.FlagValues
+    budgets: Sequence[int], case: trained.Case, layer_name: str, options: flags.FlagValues
 ) -> Iterator[BudgetRow]:
-    """The rows of a network's softmax layer."""
+    """The rows of a dense layer of a network; none if it has no such layer."""
     network, params, dataset, accuracy = trained.train_or_restore(case, options)
-
-    def capture(inputs: np.ndarray) -> tuple[mofn.Layer, np.ndarray]:
-        (layer,) = mofn.capture_layers(network, params, inputs, layers=["softmax"])
-        return layer, mofn.softmax_targets(layer.predictions, dataset.num_classes)
-
-    layer, targets = capture(dataset.train.inputs[: options.num_examples])
-    held_out, held_out_targets = capture(dataset.test.inputs)
+    examples = dataset.train.inputs[: options.num_examples], dataset.test.inputs
+    if layer_name not in mofn.layer_names(network, params, examples[0]):
+        return
+    layer, held_out = (
+        mofn.capture_layers(network, params, inputs, layers=[layer_name])[0] for inputs in examples
+    )
+    if layer.kind == "conv":
+        raise flags.Error(f"layers: {layer_name} of {case.network} is not a dense layer")
+    targets, thresholds = mofn.layer_targets(layer, None)
+    held_out_targets, _ = mofn.layer_targets(held_out, None, thresholds)
     varies = targets.any(0) & ~targets.all(0)
-    targets, held_out_targets = targets[:, varies], held_out_targets[:, varies]
-    on = held_out_targets.mean(0)
+    sides = (
+        Side(layer.inputs, targets[:, varies]),
+        Side(held_out.inputs, held_out_targets[:, varies]),
+    )
+    num_inputs, num_units = len(layer.weights), int(varies.sum())
+    every = drawn = np.arange(num_units)
+    if num_inputs > _MOST_INPUTS and num_units > _DRAWN:
+        draw = np.random.default_rng(case.seed)
+        drawn = np.sort(draw.choice(num_units, _DRAWN, replace=False))
 
-    fronts = {
-        method: mofn.extract_layer(layer.weights[:, varies], layer.inputs, targets, search=search)
-        for method, search in (
-            ("weight order", "weight_order"),
-            ("exact", "exact"),
-            ("stepwise", "stepwise"),
-            ("best", "best"),
+    def row(which: np.ndarray, method: str, literals: float, says: Sequence[np.ndarray]):
+        errors, held_out_errors = (
+            (some != side.targets[:, which]).mean(0) for some, side in zip(says, sides, strict=True)
         )
-    }
-    for budget in budgets:
-        says = {}
-        for method, front in fronts.items():
+        on = sides[1].targets[:, which].mean(0)
+        return BudgetRow(
+            *case,
+            layer=layer_name,
+            inputs=num_inputs,
+            which="all" if which is every else "drawn",
+            units=len(which),
+            method=method,
+            literals=literals,
+            error=float(errors.mean()),
+            held_out_error=float(held_out_errors.mean()),
+            baseline_error=float(np.minimum(on, 1 - on).mean()),
+            explained=float((held_out_errors <= _EXPLAINED).mean()),
+            network_accuracy=accuracy,
+        )
+
+    literals, fronts = all_fronts(layer.weights[:, varies], sides[0], max(budgets), str(case))
+    for method, front in fronts.items():
+        for budget in (*budgets, np.inf):
             if method == "exact" and budget > front.proven_literals:
                 continue
-            rules = mofn.select_rules(front, max_literals=budget)
-            says[method] = [mofn.evaluate_rules(rules, x.inputs) for x in (layer, held_out)]
-        trees = [
-            DecisionTreeClassifier(max_leaf_nodes=budget + 1, random_state=0).fit(layer.inputs, y)
-            for y in targets.T
-        ]
-        says[TREE] = [
-            np.stack([tree.predict(x.inputs) for tree in trees], axis=1) for x in (layer, held_out)
-        ]
-        for method, (found_on, others) in says.items():
-            held_out_errors = (others != held_out_targets).mean(0)
-            yield BudgetRow(
-                *case,
-                method=method,
-                literals=budget,
-                error=float((found_on != targets).mean()),
-                held_out_error=float(held_out_errors.mean()),
-                baseline_error=float(np.minimum(on, 1 - on).mean()),
-                explained=float((held_out_errors <= _EXPLAINED).mean()),
-                network_accuracy=accuracy,
-            )
+            rules = mofn.select_rules(front, max_literals=int(min(budget, num_inputs)))
+            says = [mofn.evaluate_rules(rules, side.inputs) for side in sides]
+            for which in (every, drawn) if drawn is not every else (every,):
+                yield row(which, method, budget, [some[:, which] for some in says])
+    rivals = rivals_of_units(budgets, sides, literals, drawn)
+    for method in (TREE, LINEAR):
+        for i, budget in enumerate(budgets):
+            says = [np.stack([unit[method][i][k] for unit in rivals], axis=1) for k in (0, 1)]
+            yield row(drawn, method, budget, says)
+
+
+def all_fronts(
+    weights: np.ndarray, side: Side, largest: int, name: str
+) -> tuple[list[Literals], dict[str, mofn.RuleFront]]:
+    """The literals of every unit, and what each search makes of them."""
+    kept_literals: list[Literals] = []
+    fronts: dict[str, mofn.RuleFront] = {}
+    longest = {"stepwise_literals": largest}
+    searches: dict[str, dict[str, int]] = {
+        "weight_order": {},
+        "exact": {},
+        "stepwise": longest,
+        "best": {**longest, "refine_literals": largest},
+    }
+
+    def search_all(literals, inputs, targets, **arguments) -> mofn.RuleFront:
+        kept_literals.extend(literals)
+        for search, options in searches.items():
+            front = mofn.SEARCHES[search](literals, inputs, targets, **arguments, **options)
+            fronts[search.replace("_", " ")] = front
+        return fronts["best"]
+
+    with UnitBar(leave=False) as bar:
+        bar.start(name, len(searches) * weights.shape[1])
+        mofn.extract_layer(
+            weights, *side, search=search_all, progress=bar.update, on_stage=bar.stage
+        )
+    return kept_literals, fronts
 
 
 def write_gaps(workdir: Path, rows: Sequence[GapRow]) -> None:
@@ -248,9 +305,9 @@ Units whose rule has the least loss there is, in percent
 def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
     """Writes budgets.csv (every network), budgets.md (means, printed too) and budgets.png."""
     outputs.write_text(workdir / "budgets.csv", report.rows_to_csv(rows))
-    network = ["dataset", "network", "activation"]
+    case = ["dataset", "network", "activation", "layer", "which"]
     means = kept.over_seeds(
-        rows, [*network, "method", "literals"], ["held_out_error", "error", "explained"]
+        rows, [*case, "method", "literals"], ["held_out_error", "error", "explained"]
     )
     titles = {
         "held_out_error": "Mean held-out error, in percent (± standard deviation over seeds)",
@@ -258,18 +315,31 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
         "explained": "Units with a held-out error of at most 1%, in percent",
     }
     text = "\n\n".join(
-        f"{title}, by number of literals (tests)\n\n"
-        + kept.pivot(means, [*network, "method"], "literals", value)
+        f"{title}, by number of literals (tests, weights)\n\n"
+        + kept.pivot(means, [*case, "method"], "literals", value)
         for value, title in titles.items()
     )
     outputs.write_text(workdir / "budgets.md", text + "\n")
     print(text)
-    names = list(dict.fromkeys(row[:3] for row in means))
+    names = list(dict.fromkeys(row[:5] for row in means if row.method == TREE))
     with figure(workdir / "budgets.png", len(names), columns=4) as axes:
         for ax, name in zip(axes, names, strict=True):
-            some = [row for row in means if row[:3] == name]
+            some = [row for row in means if row[:5] == name and row.literals < np.inf]
             draw_lines(ax, some, "literals", ["held_out_error", "error"])
-            baseline = [row.baseline_error for row in rows if row[:3] == name]
+            same = [row for row in rows if (*row[:3], row.layer, row.which) == name]
+            baseline = [row.baseline_error for row in same]
+            any_number = [
+                row.held_out_error
+                for row in same
+                if (row.method, row.literals) == ("weight order", np.inf)
+            ]
+            ax.axhline(
+                float(np.mean(any_number)),
+                color="C0",
+                linestyle=":",
+                linewidth=0.8,
+                label="weight order, any number",
+            )
             ax.plot([], [], "o-", color="gray", label="where found, not held out", **_THIN)
             ax.axhline(
                 float(np.mean(baseline)), color="black", linewidth=0.8, label="constant rule"
@@ -277,10 +347,12 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
             ax.set_ylim(bottom=0)
             ax.set_xscale("log")
             budgets = sorted({row.literals for row in some})
-            ax.set_xticks(budgets, map(str, budgets))
+            ax.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
             ax.minorticks_off()
-            ax.set_title(" ".join(name), fontsize="medium")
-            ax.set_xlabel("literals (tests of a tree)")
+            *case, layer, which = name
+            number = f", {_DRAWN} units" if which == "drawn" else ""
+            ax.set_title(f"{' '.join(case)}\n{layer}{number}", fontsize="medium")
+            ax.set_xlabel("literals (tests, weights)")
             ax.set_ylabel("mean error (share of examples)")
 
 

@@ -69,6 +69,7 @@ def define_flags(
     flags.DEFINE_string(
         "trained", "runs/trained", "Where trained networks are kept.", flag_values=values
     )
+    command_line.define_compilation_cache(values)
 
 
 def train(

@@ -77,33 +77,51 @@ NO_RULE = np.iinfo(np.int32).max
 def prefix_order(num_literals: int) -> PrefixOrder:
     """The order of all rules over the first N = 0..num_literals literals.
 
-    M and N + 1 - M of N literals make rules of equal length, so that only one of them is sorted.
     The constant rules, M = 0 and 1 of no literals, appear once. The arrays are read-only.
     """
+    order = prefix_order_from(0, num_literals, num_literals)
+    for array in order:
+        array.flags.writeable = False  # it is kept for the next caller
+    return order
+
+
+ORDER_BYTES = 24  # to make an order takes, for each entry of its ranks
+
+
+def prefix_order_from(first: int, stop: int, num_literals: int) -> PrefixOrder:
+    """The order of some of the rules: those of N = first + 1..stop, from 0 the constant ones too.
+
+    M and N + 1 - M of N literals make rules of equal length, so that only one of them is sorted.
+
+    Args:
+      first: N of the first row of ranks, which holds rules only if it is 0.
+      stop: N of the last row; rows beyond num_literals hold no rules.
+      num_literals: as of all rules; the ranks are [stop - first + 1, num_literals + 2].
+    """
     log_factorial = _log_factorials(num_literals)
-    sizes = np.append(1, (np.arange(1, num_literals + 1) + 1) // 2)
-    stops = np.cumsum(sizes)
-    lengths, m = np.zeros(stops[-1]), np.zeros(stops[-1], np.int32)
-    for taken in range(1, num_literals + 1):  # by rows: there may be tens of millions of rules
-        row = slice(stops[taken - 1], stops[taken])
-        m[row] = np.arange(1, sizes[taken] + 1)
+    rows = np.arange(first, min(stop, num_literals) + 1)
+    sizes = (rows + 1) // 2
+    sizes[0] = first == 0
+    starts = np.append(0, np.cumsum(sizes))
+    lengths, m = np.zeros(starts[-1]), np.zeros(starts[-1], np.int32)
+    for i, taken in enumerate(rows[1:], 1):  # by rows: there may be tens of millions of rules
+        row = slice(starts[i], starts[i + 1])
+        m[row] = np.arange(1, sizes[i] + 1)
         lengths[row] = _log_length(m[row], taken, log_factorial)
-    lengths[0] = -1  # the constant rules come before the single literals, which are as short
+    lengths[: sizes[0]] = -1  # the constant rules come before the single literals, as short
     order = np.argsort(lengths)
     lengths = lengths[order]
     tied = np.concatenate([[False], lengths[1:] == lengths[:-1], [False]])
-    for start, stop in np.flatnonzero(np.diff(tied)).reshape(-1, 2):
-        order[start : stop + 1].sort()
+    for one, last in np.flatnonzero(np.diff(tied)).reshape(-1, 2):
+        order[one : last + 1].sort()
     places = np.empty(len(order), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
-    ranks = np.full((num_literals + 1, num_literals + 2), NO_RULE, np.int32)
-    ranks[0, :2] = 0, 1
-    for taken in range(1, num_literals + 1):
-        row_ranks = 2 * places[stops[taken - 1] : stops[taken]]
-        ranks[taken, taken : taken - len(row_ranks) : -1] = row_ranks + 1
-        ranks[taken, 1 : len(row_ranks) + 1] = row_ranks
-    taken_by_row = np.repeat(np.arange(num_literals + 1, dtype=np.int32), sizes)
-    found = PrefixOrder(ranks, taken_by_row[order], m[order])
-    for array in found:
-        array.flags.writeable = False  # it is kept for the next caller
-    return found
+    ranks = np.full((stop - first + 1, num_literals + 2), NO_RULE, np.int32)
+    if first == 0:
+        ranks[0, :2] = 0, 1
+    for i, taken in enumerate(rows[1:], 1):
+        row_ranks = 2 * places[starts[i] : starts[i + 1]]
+        ranks[i, taken : taken - len(row_ranks) : -1] = row_ranks + 1
+        ranks[i, 1 : len(row_ranks) + 1] = row_ranks
+    taken_by_row = np.repeat(rows.astype(np.int32), sizes)
+    return PrefixOrder(ranks, taken_by_row[order], m[order])

@@ -65,6 +65,22 @@ def non_dominated(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     return tuple(front)
 
 
+def whatever_length(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that no other beats in error and complexity, as if length did not matter.
+
+    Of as complex ones the shorter, then the one that needs fewer literals, counts as less complex.
+    """
+
+    def rank(candidate: Candidate) -> tuple[float, int, int]:
+        return candidate.complexity, len(candidate.literals.inputs), candidate.m
+
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda candidate: (candidate.errors, *rank(candidate))):
+        if not front or rank(candidate) < rank(front[-1]):
+            front.append(candidate)
+    return front
+
+
 def front_of_prefixes(
     least_ranks: np.ndarray, order: PrefixOrder, literals: Literals, num_inputs: int
 ) -> tuple[Candidate, ...]:

@@ -30,7 +30,7 @@ from mofn_jax.literals import Literals
 from mofn_jax.meshes import EXAMPLES, UNITS, Resources
 
 # With more literals than this, walking them is faster than the recurrence over bits.
-_MOST_LITERALS_FOR_BITS = 512
+MOST_LITERALS_FOR_BITS = 512
 # The recurrence needs no more than as many rows of bits as literals so far, rounded up to this.
 _BLOCK = 32
 
@@ -112,14 +112,24 @@ def _no_rules(target: jax.Array, axis_name: str | None) -> jax.Array:
 def least_ranks_by_walk(
     literals: jax.Array,
     target: jax.Array,
+    hold: jax.Array,
     examples: jax.Array,
     ranks: jax.Array,
     *,
     axis_name: str | None = None,
-) -> jax.Array:
+) -> tuple[jax.Array, jax.Array]:
     """As `least_ranks_by_bits`, for many literals: it walks them and keeps no table of errors.
 
     Where words are divided, errors are summed for every literal that is taken.
+
+    Args:
+      literals: [S, W] uint32, those to take.
+      target, examples: as `score_unit`.
+      hold: [32 W] int32, how many of the literals taken before hold on each example.
+      ranks: [S + 1, N + 2] int32, of the rules over those taken before and 0..S of these.
+
+    Returns:
+      The least ranks, and how many of all the literals taken hold on each example.
     """
     bits = jnp.arange(8, dtype=jnp.uint8)[::-1]
 
@@ -128,8 +138,9 @@ def least_ranks_by_walk(
         return ((as_bytes >> bits[None]) & 1).astype(jnp.int32).reshape(-1)
 
     on, valid = unpack(target), unpack(examples)
-    errors = jnp.full(ranks.shape[1], on.sum()).at[0].set((valid - on).sum())
     change = valid - 2 * on  # when a rule's answer turns to true; padding holds no literal
+    answers = jnp.zeros(ranks.shape[1], jnp.int32).at[hold].add(change, mode="promise_in_bounds")
+    errors = on.sum() + jnp.cumsum(answers[::-1])[::-1]
 
     def take(carry, literal_and_ranks):
         hold, errors, least = carry
@@ -143,9 +154,8 @@ def least_ranks_by_walk(
         return least.at[_total(errors, axis_name)].min(ranks, mode="promise_in_bounds")
 
     least = rank(_no_rules(target, axis_name), errors, ranks[0])
-    start = (jnp.zeros_like(on), errors, least)
-    (_, _, least), _ = jax.lax.scan(take, start, (literals, ranks[1:]))
-    return least
+    (hold, _, least), _ = jax.lax.scan(take, (hold, errors, least), (literals, ranks[1:]))
+    return least, hold
 
 
 def errors_by_bits(
@@ -156,24 +166,28 @@ def errors_by_bits(
 
 
 @partial(jax.jit, static_argnames=("kernel", "mesh"))
-def _score_units(literals, targets, examples, *ranks, kernel: Callable, mesh: Mesh | None = None):
-    """What the kernel makes of each unit, of literals [u, N, W] and targets [u, W]."""
+def _score_units(units, examples, *ranks, kernel: Callable, mesh: Mesh | None = None):
+    """What the kernel makes of units: literals [u, N, W], targets [u, W], of a walk hold [u, 32 W].
 
-    def of_units(literals, targets, examples, *ranks, axis_name=None):
+    That is a result of each unit and, of a walk, what it starts from next.
+    """
+
+    def of_units(units, examples, *ranks, axis_name=None):
         return meshes.map_units(
-            lambda unit: kernel(*unit, examples, *ranks, axis_name=axis_name), (literals, targets)
+            lambda unit: kernel(*unit, examples, *ranks, axis_name=axis_name), units
         )
 
     if mesh is None:
-        return of_units(literals, targets, examples, *ranks)
+        return of_units(units, examples, *ranks)
+    specs = (P(UNITS, None, EXAMPLES), *[P(UNITS, EXAMPLES)] * (len(units) - 1))
     of_units = jax.shard_map(
         partial(of_units, axis_name=EXAMPLES),
         mesh=mesh,
-        in_specs=(P(UNITS, None, EXAMPLES), P(UNITS, EXAMPLES), P(EXAMPLES), *[P()] * len(ranks)),
-        out_specs=P(UNITS),
+        in_specs=(specs, P(EXAMPLES), *[P()] * len(ranks)),
+        out_specs=P(UNITS) if len(units) == 2 else (P(UNITS), specs[1]),
         check_vma=False,  # it asks that the loops' first states be marked as varying
     )
-    return of_units(literals, targets, examples, *ranks)
+    return of_units(units, examples, *ranks)
 
 
 def score_layer(
@@ -219,17 +233,63 @@ def least_ranks(
 ) -> Iterator[np.ndarray]:
     """As `score_layer`, of literals whose bits [u, N, W] may be known already."""
     num_literals = len(order.ranks) - 1
-    by_bits = num_literals <= _MOST_LITERALS_FOR_BITS
+    if num_literals > MOST_LITERALS_FOR_BITS:
+        hold = walk_start(*targets.shape)
+        return walk(
+            literals, inputs, targets, order, hold, hold.copy(), resources=resources, bits=bits
+        )
     return _score(
         literals,
         inputs,
         targets,
         num_literals,
-        kernel=least_ranks_by_bits if by_bits else least_ranks_by_walk,
+        kernel=least_ranks_by_bits,
         ranks=[order.ranks],
-        table_bytes=order.ranks.nbytes if by_bits else 0,
+        table_bytes=order.ranks.nbytes,
         resources=resources,
         bits=bits,
+    )
+
+
+def walk_start(num_examples: int, num_units: int) -> np.ndarray:
+    """How many literals hold on each example before any is taken: [u, 32 W] int32."""
+    return np.zeros((num_units, 32 * -(-num_examples // 32)), np.int32)
+
+
+def walk(
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    order: PrefixOrder,
+    hold: np.ndarray,
+    next_hold: np.ndarray,
+    *,
+    resources: Resources,
+    bits: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
+    """As `score_layer`, of the rules over literals taken before and some of these.
+
+    Args:
+      literals: of u units, at most S each.
+      inputs, targets: as in `score_layer`.
+      order: of those rules, its ranks [S + 1, .].
+      hold: [u, 32 W] int32, how many of the literals taken before hold on each example.
+      next_hold: as `hold`, filled in with how many hold when these are taken too; another array, as
+        a unit may be done twice.
+      resources, bits: as in `least_ranks`.
+    """
+    return _score(
+        literals,
+        inputs,
+        targets,
+        len(order.ranks) - 1,
+        kernel=least_ranks_by_walk,
+        ranks=[order.ranks],
+        table_bytes=0,
+        resources=resources,
+        bits=bits,
+        hold=hold,
+        next_hold=next_hold,
     )
 
 
@@ -267,9 +327,20 @@ def error_tables(
 
 
 def _score(
-    literals, inputs, targets, num_literals, *, kernel, ranks, table_bytes, resources, bits
+    literals,
+    inputs,
+    targets,
+    num_literals,
+    *,
+    kernel,
+    ranks,
+    table_bytes,
+    resources,
+    bits,
+    hold=None,
+    next_hold=None,
 ) -> Iterator[np.ndarray]:
-    """What a kernel makes of each unit."""
+    """What a kernel makes of each unit; a walk goes on from `hold`, and fills in `next_hold`."""
     num_examples, num_units = targets.shape
     mesh = resources.mesh
     if mesh is not None:
@@ -283,21 +354,28 @@ def _score(
             num_literals,
             resources,
             None if bits is None else bits[units],
+            None if hold is None else hold[units],
         )
         if mesh is None:
             shared = (examples, *ranks)
-            return meshes.divide(_score_units, packed, shared, mesh=None, kernel=kernel)
-        scored = _score_units(*packed, examples, *ranks, kernel=kernel, mesh=mesh)
-        return meshes.to_host(scored)[: units.stop - units.start]  # without the padding
+            scored = meshes.divide(_score_units, [packed], shared, mesh=None, kernel=kernel)
+        else:
+            scored = _score_units(packed, examples, *ranks, kernel=kernel, mesh=mesh)
+            scored = jax.tree.map(meshes.to_host, scored)
+        if hold is not None:
+            scored, held = scored
+            next_hold[units] = held[: units.stop - units.start, : next_hold.shape[1]]
+        return scored[: units.stop - units.start]  # without the padding
 
-    bytes_per_unit = table_bytes + 4 * -(-num_examples // 32) * (3 * num_literals + 32)
+    words_per_unit = 3 * num_literals + (32 if hold is None else 128)
+    bytes_per_unit = table_bytes + 4 * -(-num_examples // 32) * words_per_unit
     return meshes.each_unit(
         score, num_units, bytes_per_unit=bytes_per_unit, resources=resources, axes=[UNITS]
     )
 
 
-def _pack(literals, inputs, targets, num_literals, resources, bits):
-    """What the kernels read of u units: literals and targets, and all examples, as bits.
+def _pack(literals, inputs, targets, num_literals, resources, bits, hold):
+    """What the kernels read of u units: literals, targets, walks, and all examples, as bits.
 
     On a mesh they are divided among the devices, padded with units without literals and with words
     without examples; each process makes the literals that its own devices work on.
@@ -307,12 +385,15 @@ def _pack(literals, inputs, targets, num_literals, resources, bits):
     if mesh is None:
         if bits is None:
             bits = literal_bits(literals, inputs, num_literals, memory_budget)
-        return (bits[:, :num_literals], packed_targets), examples
+        shared = (bits[:, :num_literals], packed_targets)
+        return shared if hold is None else (*shared, hold), examples
     missing_units = -len(literals) % mesh.shape[UNITS]
     missing_words = -len(examples) % mesh.shape[EXAMPLES]
-    packed_targets = np.pad(packed_targets, ((0, missing_units), (0, missing_words)))
+    states = [np.pad(packed_targets, ((0, missing_units), (0, missing_words)))]
+    if hold is not None:
+        states.append(np.pad(hold, ((0, missing_units), (0, 32 * missing_words))))
     examples = np.pad(examples, (0, missing_words))
-    shape = len(packed_targets), num_literals, len(examples)
+    shape = len(states[0]), num_literals, len(examples)
 
     def bits_inside(box: tuple[slice, ...]) -> np.ndarray:
         units, _, words = box
@@ -326,6 +407,6 @@ def _pack(literals, inputs, targets, num_literals, resources, bits):
 
     placed = (
         meshes.place(shape, bits_inside, mesh, UNITS, None, EXAMPLES),
-        meshes.place_whole(packed_targets, mesh, UNITS, EXAMPLES),
+        *(meshes.place_whole(state, mesh, UNITS, EXAMPLES) for state in states),
     )
     return placed, meshes.place_whole(examples, mesh, EXAMPLES)

@@ -68,5 +68,14 @@ def large_map(tmp_path_factory):
 @pytest.mark.parametrize("search", ["weight_order", "exact"])
 def test_a_map_of_eight_budgets_takes_a_few_of_memory(large_map, search):
     budget = 2**25
-    (printed,) = processes.run_side_by_side(["tests.memory_job", large_map, search, budget])
+    (printed,) = processes.run_side_by_side(["tests.memory_job", large_map, search, 4, budget])
+    assert int(printed) < 5 * budget
+
+
+def test_rules_of_thousands_of_literals_take_a_few_budgets_of_memory(tmp_path):
+    budget = 2**25  # the table of the ranks of all rules would be two of them
+    np.save(tmp_path / "inputs.npy", np.random.default_rng(0).random((2000, 4000), np.float32))
+    (printed,) = processes.run_side_by_side(
+        ["tests.memory_job", tmp_path / "inputs.npy", "weight_order", 4000, budget]
+    )
     assert int(printed) < 5 * budget

@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 
-from mofn_jax.complexity import NO_RULE, complexity, prefix_order
+from mofn_jax.complexity import NO_RULE, complexity, prefix_order, prefix_order_from
 
 
 def test_order_of_rules_is_by_complexity_then_size():
@@ -15,6 +15,22 @@ def test_order_of_rules_is_by_complexity_then_size():
     assert ranks == sorted(set(ranks))
     assert np.transpose(order.rules_at(np.array(ranks))).tolist() == [list(r) for r in rules]
     assert (order.ranks != NO_RULE).sum() == len(rules)
+
+
+def test_orders_of_some_of_the_rules():
+    whole = prefix_order(11)
+    for first, stop in ((0, 4), (4, 8), (8, 12)):
+        order = prefix_order_from(first, stop, 11)
+        assert order.ranks.shape == (5, 13)
+        rows = np.full_like(order.ranks, NO_RULE)
+        rows[: 12 - first] = whole.ranks[first : stop + 1]
+        if first:
+            rows[0] = NO_RULE
+        is_rule = rows != NO_RULE
+        np.testing.assert_array_equal(order.ranks != NO_RULE, is_rule)
+        np.testing.assert_array_equal(np.argsort(order.ranks[is_rule]), np.argsort(rows[is_rule]))
+        rules = np.transpose(order.rules_at(order.ranks[is_rule])).tolist()
+        assert rules == [[first + taken, m] for taken, m in np.argwhere(is_rule)]
 
 
 @pytest.mark.parametrize(

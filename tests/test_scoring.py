@@ -6,10 +6,12 @@ import numpy as np
 import oracle
 import pytest
 
+import mofn_jax as mofn
 from mofn_jax import scoring
 from mofn_jax.bits import pack_examples
-from mofn_jax.complexity import NO_RULE, prefix_order
+from mofn_jax.complexity import NO_RULE, prefix_order, prefix_order_from
 from mofn_jax.literals import Literals, literal_truth
+from mofn_jax.search import weight_order
 
 
 def errors_of(truth, target):
@@ -81,23 +83,29 @@ def random_layer(num_examples=70, num_inputs=6, num_units=5):
     return literals, inputs, rng.random((num_examples, num_units)) < 0.4
 
 
-@pytest.mark.parametrize("least_ranks", [scoring.least_ranks_by_bits, scoring.least_ranks_by_walk])
 @pytest.mark.parametrize("num_examples", [1, 33, 70])
-def test_least_ranks_are_those_of_the_table(least_ranks, num_examples):
+def test_least_ranks_are_those_of_the_table(num_examples):
     rng = np.random.default_rng(num_examples)
     truth, target = rng.random((num_examples, 40)) < 0.4, rng.random(num_examples) < 0.3
+    packed = pack_examples(truth.T), pack_examples(target)
+    examples, errors = pack_examples(np.ones_like(target)), errors_of(truth, target)
     order = prefix_order(40)
-    found = np.asarray(
-        least_ranks(
-            pack_examples(truth.T),
-            pack_examples(target),
-            pack_examples(np.ones_like(target)),
-            order.ranks,
-        )
-    )
-    errors = errors_of(truth, target)
+    found = scoring.least_ranks_by_bits(*packed, examples, order.ranks)
     for wrong, least in enumerate(found.tolist()):
         assert least == order.ranks[errors == wrong].min(initial=NO_RULE)
+
+    literals, target = packed
+    hold = np.zeros(32 * len(target), np.int32)
+    for first, stop in ((0, 15), (15, 30), (30, 45)):  # the last literals are missing
+        order = prefix_order_from(first, stop, 40)
+        some = np.zeros((15, len(target)), np.uint32)
+        some[: len(literals[first:stop])] = literals[first:stop]
+        found, hold = scoring.least_ranks_by_walk(some, target, hold, examples, order.ranks)
+        some_errors = errors[first : stop + 1]
+        for wrong, least in enumerate(found.tolist()):
+            ranks = order.ranks[: len(some_errors)]
+            assert least == ranks[some_errors == wrong].min(initial=NO_RULE)
+    np.testing.assert_array_equal(hold[:num_examples], truth.sum(1))
 
 
 def test_a_layer_is_its_units():
@@ -124,3 +132,15 @@ def test_memory_budget_changes_nothing(memory_budget):
         strict=True,
     ):
         np.testing.assert_array_equal(whole, pieces)
+
+
+@pytest.mark.parametrize("memory_budget", [2**29, 2**16, 1])
+def test_walks_over_some_literals_at_a_time_find_what_tables_do(monkeypatch, memory_budget):
+    rng = np.random.default_rng(1)
+    weights, inputs = rng.random((150, 3)), rng.standard_normal((90, 150)) > 0
+    layer = weights, inputs, inputs.sum(1, keepdims=True) > [70, 75, 80]
+    expected = mofn.extract_layer(*layer, search="weight_order")
+    assert max(len(c.literals.inputs) for unit in expected.units for c in unit) > 128
+    monkeypatch.setattr(weight_order, "MOST_LITERALS_FOR_BITS", 128)
+    found = mofn.extract_layer(*layer, search="weight_order", memory_budget=memory_budget)
+    assert str(found) == str(expected)

@@ -259,13 +259,13 @@ def test_of_many_inputs_those_of_most_weight_and_gain_are_searched():
     best = min(front.units[0], key=lambda rule: rule.errors)
     assert (best.errors, sorted(best.literals.inputs.tolist())) == (0, [60, 61, 62, 63, 64])
     literals = Literals(np.arange(90), np.ones(90), np.zeros(90, bool), np.zeros(90))
-    assert stepwise._pool(literals, 20).tolist() == list(range(20))
+    assert stepwise.choose_pool(literals, 20).tolist() == list(range(20))
     gains = np.arange(90.0)
-    assert stepwise._pool(literals._replace(gains=gains), 20).tolist() == [
+    assert stepwise.choose_pool(literals._replace(gains=gains), 20).tolist() == [
         *range(10),
         *range(80, 90),
     ]
-    assert stepwise._pool(literals._replace(gains=None), 20).tolist() == list(range(20))
+    assert stepwise.choose_pool(literals._replace(gains=None), 20).tolist() == list(range(20))
 
 
 def test_memory_budget_and_known_bits_change_nothing():

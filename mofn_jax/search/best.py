@@ -58,35 +58,43 @@ def best(
     # Half of the memory is for the bits that the searches share, half for each in its turn.
     memory_budget = resources.memory_budget // 2
 
-    def found(literals: Sequence[Literals], targets: np.ndarray, **known: Any) -> RuleFront:
+    def others(literals: Sequence[Literals], targets: np.ndarray, **known: Any) -> list[RuleFront]:
         arguments = literals, inputs, targets
-        known["max_literals"] = max_literals
-        return merge_fronts(
-            weight_order(*arguments, **known),
-            exact(*arguments, exact_literals=exact_literals, signs=signs, **known),
+        known |= {"max_literals": max_literals, "signs": signs}
+        return [
+            exact(*arguments, exact_literals=exact_literals, **known),
             stepwise(
                 *arguments,
                 stepwise_literals=stepwise_literals,
                 stepwise_inputs=stepwise_inputs,
                 polish_literals=polish_literals,
-                signs=signs,
                 **known,
             ),
-        )
+        ]
+
+    none = merge_fronts(*others([], targets[:, :0]))  # checks the options, says what is proven
+    # All units at once: it makes tables that are large where there are many inputs.
+    ordered = weight_order(
+        literals,
+        inputs,
+        targets,
+        max_literals=max_literals,
+        resources=resources._replace(progress=None),
+    )
 
     def search(units: slice) -> list[tuple[Candidate, ...]]:
         some, some_targets = literals[units], targets[:, units]
         part = resources.for_units(units, len(literals), memory_budget)
         bits = literal_bits(some, inputs, num_inputs, memory_budget)
+        first = ordered._replace(units=ordered.units[units], on_counts=ordered.on_counts[units])
         return refine_units(
-            found(some, some_targets, resources=part, bits=bits),
+            merge_fronts(first, *others(some, some_targets, resources=part, bits=bits)),
             inputs,
             some_targets,
             refine_literals=refine_literals,
             resources=part,
         )
 
-    none = found([], targets[:, :0])  # this checks the options, and says what is proven
     units = meshes.each_unit(
         search,
         len(literals),

@@ -74,7 +74,7 @@ def stepwise(
 
     def search(units: slice) -> list[tuple[Candidate, ...]]:
         some = literals[units]
-        positions = [_pool(unit, pool_size) for unit in some]
+        positions = [choose_pool(unit, pool_size) for unit in some]
         pools = [unit.take(which) for unit, which in zip(some, positions, strict=True)]
         pool_bits = np.zeros((len(some), len(examples), pool_size), np.uint32)
         if bits is None:
@@ -117,8 +117,8 @@ def stepwise(
     return RuleFront(tuple(found), targets.sum(0), num_examples, num_inputs)
 
 
-def _pool(literals: Literals, size: int) -> np.ndarray:
-    """The positions of the literals to choose from, ascending."""
+def choose_pool(literals: Literals, size: int) -> np.ndarray:
+    """The positions of the literals that the search of a unit chooses from, ascending."""
     count = len(literals.inputs)
     if count <= size:
         return np.arange(count)

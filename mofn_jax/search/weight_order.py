@@ -3,16 +3,30 @@
 Axis letters: E examples, N literals, n inputs, u units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from mofn_jax import meshes
-from mofn_jax.complexity import prefix_order
-from mofn_jax.fronts import Candidate, RuleFront, front_of_prefixes, front_of_table, non_dominated
+from mofn_jax.complexity import ORDER_BYTES, prefix_order, prefix_order_from
+from mofn_jax.fronts import (
+    Candidate,
+    RuleFront,
+    front_of_prefixes,
+    front_of_table,
+    non_dominated,
+    whatever_length,
+)
 from mofn_jax.literals import Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
-from mofn_jax.scoring import error_tables, least_ranks
+from mofn_jax.scoring import (
+    MOST_LITERALS_FOR_BITS,
+    error_tables,
+    least_ranks,
+    walk,
+    walk_start,
+)
 
 _OF_EVERY_LENGTH = 128  # N up to which rules stay that a longer, less complex one is as true as
 
@@ -47,18 +61,19 @@ def weight_order(
     largest = most_literals(max_literals, num_inputs)
     tabled = min(largest, _OF_EVERY_LENGTH)
     literals = [unit.first(largest) for unit in literals]
+    walks = largest > MOST_LITERALS_FOR_BITS
 
     def search(units: slice) -> list[tuple[Candidate, ...]]:
+        known: dict[str, Any] = {"bits": None if bits is None else bits[units]}
+        known["resources"] = resources.quiet()
         some, some_targets = literals[units], targets[:, units]
-        known = None if bits is None else bits[units]
-        quiet = resources.quiet()
         short = [unit.first(tabled) for unit in some]
-        tables = error_tables(short, inputs, some_targets, tabled, resources=quiet, bits=known)
+        tables = error_tables(short, inputs, some_targets, tabled, **known)
         fronts = [front_of_table(*unit, num_inputs) for unit in zip(tables, short, strict=True)]
-        if largest == tabled:
+        if largest == tabled or walks:
             return fronts
         order = prefix_order(largest)
-        ranks = least_ranks(some, inputs, some_targets, order, resources=quiet, bits=known)
+        ranks = least_ranks(some, inputs, some_targets, order, **known)
         return [
             non_dominated([*front, *front_of_prefixes(unit_ranks, order, unit, num_inputs)])
             for front, unit_ranks, unit in zip(fronts, ranks, some, strict=True)
@@ -67,8 +82,56 @@ def weight_order(
     units = meshes.each_unit(
         search,
         len(literals),
-        bytes_per_unit=num_examples * (largest + tabled) // 2,
-        resources=resources,
+        bytes_per_unit=num_examples * (min(largest, MOST_LITERALS_FOR_BITS) + tabled) // 2,
+        resources=resources._replace(progress=None) if walks else resources,
         stage="weight order",
     )
-    return RuleFront(tuple(units), targets.sum(0), num_examples, num_inputs)
+    fronts = tuple(units)
+    if walks:
+        longer = _walked(literals, inputs, targets, largest, resources)
+        fronts = tuple(non_dominated([*a, *b]) for a, b in zip(fronts, longer, strict=True))
+    return RuleFront(fronts, targets.sum(0), num_examples, num_inputs)
+
+
+def _walked(
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    largest: int,
+    resources: Resources,
+) -> Iterator[list[Candidate]]:
+    """Of each unit the rules over its first literals that none beats in error and complexity.
+
+    The literals are taken by some at a time, as the order of all the rules takes much memory.
+    """
+    num_examples, num_inputs = inputs.shape
+    memory_budget = resources.memory_budget // 4
+    most = max(1, memory_budget // (ORDER_BYTES * (largest + 2)))
+    size = -(-largest // -(-largest // most))
+    quiet = resources.quiet()._replace(memory_budget=memory_budget)
+
+    def walk_units(units: slice) -> list[list[Candidate]]:
+        some, some_targets = literals[units], targets[:, units]
+        fronts: list[list[Candidate]] = [[] for _ in some]
+        hold = walk_start(*some_targets.shape)
+        resources.report("long weight order", units.start, len(literals))
+        for first in range(0, largest, size):
+            order = prefix_order_from(first, first + size, largest)
+            taken = [unit.take(slice(first, first + size)) for unit in some]
+            next_hold = np.empty_like(hold)
+            found = walk(taken, inputs, some_targets, order, hold, next_hold, resources=quiet)
+            for i, ranks in enumerate(found):
+                rules = front_of_prefixes(ranks, order, some[i], num_inputs)
+                fronts[i] = whatever_length([*fronts[i], *rules])
+            hold = next_hold
+            done = units.start + len(some) * min(first + size, largest) // largest
+            resources.report("long weight order", done, len(literals))
+        return fronts
+
+    return meshes.each_unit(
+        walk_units,
+        len(literals),
+        bytes_per_unit=32 * num_examples,
+        resources=resources,
+        in_small_pieces=False,
+    )
