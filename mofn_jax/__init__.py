@@ -4,6 +4,7 @@ from mofn_jax import plots, report
 from mofn_jax.bits import pack_examples
 from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
+from mofn_jax.devices import describe_devices
 from mofn_jax.extraction import (
     DEFAULT_BETAS,
     LayerRules,
@@ -21,7 +22,7 @@ from mofn_jax.layers import (
     patches,
 )
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
-from mofn_jax.meshes import Resources, describe_devices, make_mesh
+from mofn_jax.meshes import Resources, make_mesh
 from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.rules import (
     Literal,

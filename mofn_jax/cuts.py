@@ -14,14 +14,16 @@ examples of one target, and population counts do the rest. No step scatters or n
 Axis letters: E examples, n columns, u targets, k classes, B blocks of 32 examples.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-_WORD = 32  # examples, or targets, to a packed word
+WORD = 32  # examples, targets or classes to a packed word
 _NOT_A_CUT = np.int32(-(2**31))
 
 
@@ -56,7 +58,7 @@ def best_cuts_of_targets(
       Two [n, u] int32: the cut, -1 for a constant column, and E times its gain in fixed point.
     """
     num_examples, num_targets = targets.shape
-    groups = -(-num_targets // _WORD)
+    groups = -(-num_targets // WORD)
     size = -(-num_targets // groups)  # groups of equal size, as full as they get
     targets = jnp.pad(targets, ((0, 0), (0, groups * size - num_targets)))
     targets = targets.T.reshape(groups, size, num_examples)
@@ -69,10 +71,10 @@ def best_cuts_of_targets(
         on = group.sum(1, dtype=jnp.int32)
         off = num_examples - on
         shared = _pack(group), _class_table(table, on), _class_table(table, off), places
-        return lax.map(
-            lambda column: _best_cuts_of_column(column[0], column[1], *shared),
+        return _map_columns(
+            lambda order, is_cut: _best_cuts_of_column(order, is_cut, *shared),
             (order, is_cut),
-            batch_size=at_once,
+            at_once,
         )
 
     cuts, gains = lax.map(best_of_group, targets)
@@ -99,27 +101,55 @@ def best_cuts_of_classes(
     Returns:
       Two [n] int32: the cut, -1 for a constant column, and E times its gain in fixed point.
     """
-    one_hot = labels[None] == jnp.arange(num_classes)[:, None]
-    class_table = _class_table(table, one_hot.sum(1, dtype=jnp.int32))
-    words = [_pack(one_hot[start : start + _WORD]) for start in range(0, num_classes, _WORD)]
-    places = _place_table(table)
+    groups = -(-num_classes // WORD)
+    size = -(-num_classes // groups)  # groups of equal size, as full as they get
+    totals = jnp.zeros(groups * size, jnp.int32).at[labels].add(1).reshape(groups, size)
+    valid = jax.vmap(lambda cuts: _blocks(cuts, False))(is_cut)
 
-    def best_of_column(column: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        order, is_cut = column
-        sorted_labels = jnp.concatenate([_sort_labels(order, word) for word in words])
-        sorted_labels = sorted_labels[:num_classes]
-        start = _count_before_blocks(sorted_labels)
-        valid = _blocks(is_cut, False)
+    def add_group(
+        sums: jax.Array, group: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, None]:  # [n, 32, B], at place t of every block
+        first, totals = group
+        bit = labels - first
+        word = jnp.where((bit >= 0) & (bit < size), jnp.uint32(1) << bit.astype(jnp.uint32), 0)
+        word, class_table = jnp.pad(word, (0, 1)), _class_table(table, totals)
 
-        def gains(t: jax.Array) -> jax.Array:  # at place t of every block: [B]
-            inside = _look_up(class_table, start + _count_first(sorted_labels, t)).sum(0)
-            return jnp.where(valid[t], inside - places[t], _NOT_A_CUT)
+        def of_column(order: jax.Array) -> jax.Array:
+            sorted_labels = _sort_labels(order, word)[:size]
+            start = _count_before_blocks(sorted_labels)
 
-        all_gains = lax.map(gains, jnp.arange(_WORD)).T.reshape(-1)
-        cut = jnp.where(valid.any(), jnp.argmax(all_gains).astype(jnp.int32), -1)
-        return cut, jnp.where(valid.any(), all_gains.max(), 0)
+            def inside(t: jax.Array) -> jax.Array:
+                return _look_up(class_table, start + _count_first(sorted_labels, t)).sum(0)
 
-    return lax.map(best_of_column, (order, is_cut), batch_size=at_once)
+            return lax.map(inside, jnp.arange(WORD))
+
+        return sums + _map_columns(of_column, (order,), at_once), None
+
+    firsts = size * jnp.arange(groups, dtype=jnp.int32)
+    sums, _ = lax.scan(add_group, jnp.zeros(valid.shape, jnp.int32), (firsts, totals))
+    gains = jnp.where(valid, sums - _place_table(table)[None], _NOT_A_CUT)
+    gains = gains.swapaxes(1, 2).reshape(len(order), -1)
+    varies = valid.any((1, 2))
+    cuts = jnp.argmax(gains, axis=1).astype(jnp.int32)
+    return jnp.where(varies, cuts, -1), jnp.where(varies, gains.max(1), 0)
+
+
+def _map_columns(of_column: Callable, columns: tuple[jax.Array, ...], at_once: int) -> Any:
+    """What a function makes of each column, in even batches of about so many.
+
+    As `lax.map` does it, but that would compile the function again for what is left in the end.
+    """
+    count = len(columns[0])
+    batches = -(-count // at_once)
+    size = -(-count // batches)
+
+    def in_batches(array: jax.Array) -> jax.Array:
+        missing = batches * size - count
+        padded = jnp.pad(array, ((0, missing), (0, 0)), mode="edge") if missing else array
+        return padded.reshape(batches, size, -1)
+
+    made = lax.map(lambda batch: jax.vmap(of_column)(*batch), tuple(map(in_batches, columns)))
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:count], made)
 
 
 def _best_cuts_of_column(order, is_cut, words, on_table, off_table, places):
@@ -138,7 +168,7 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, places):
     num_targets = len(on_table)
     labels = _sort_labels(order, words)[:num_targets]
     start = _count_before_blocks(labels)
-    block_start = _WORD * jnp.arange(labels.shape[1], dtype=jnp.int32)[None]
+    block_start = WORD * jnp.arange(labels.shape[1], dtype=jnp.int32)[None]
     valid = _blocks(is_cut, False)
 
     def gains(t, labels, start, block_start, valid, place):  # at place t of these blocks
@@ -151,18 +181,18 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, places):
         here = gains(t, labels, start, block_start, valid[t][None], places[t][None])
         return jnp.maximum(best, here)
 
-    best = lax.fori_loop(0, _WORD, step, jnp.full_like(start, _NOT_A_CUT), unroll=4)
+    best = lax.fori_loop(0, WORD, step, jnp.full_like(start, _NOT_A_CUT), unroll=4)
     block = jnp.argmax(best, axis=1).astype(jnp.int32)[:, None]
     labels, start = (jnp.take_along_axis(a, block, axis=1) for a in (labels, start))
     best_block_gains = gains(
-        jnp.arange(_WORD, dtype=jnp.int32)[None],
+        jnp.arange(WORD, dtype=jnp.int32)[None],
         labels,
         start,
-        _WORD * block,
+        WORD * block,
         valid.T[block[:, 0]],
         places.T[block[:, 0]],
     )
-    cut = _WORD * block[:, 0] + jnp.argmax(best_block_gains, axis=1).astype(jnp.int32)
+    cut = WORD * block[:, 0] + jnp.argmax(best_block_gains, axis=1).astype(jnp.int32)
     return jnp.where(valid.any(), cut, -1), jnp.where(valid.any(), best_block_gains.max(1), 0)
 
 
@@ -185,8 +215,8 @@ def _look_up(tables: jax.Array, indices: jax.Array) -> jax.Array:
 
 def _blocks(row: jax.Array, fill) -> jax.Array:
     """Lays out [E] as [32, B], entry 32 b + t at [t, b]: the long axis is minor."""
-    padding = -len(row) % _WORD
-    return jnp.pad(row, (0, padding), constant_values=fill).reshape(-1, _WORD).T
+    padding = -len(row) % WORD
+    return jnp.pad(row, (0, padding), constant_values=fill).reshape(-1, WORD).T
 
 
 def _pack(targets: jax.Array) -> jax.Array:
@@ -205,7 +235,7 @@ def _sort_labels(order: jax.Array, words: jax.Array) -> jax.Array:
         (2, 0x33333333),
         (1, 0x55555555),
     ):  # transposes 32 x 32 bits: swaps off-diagonal halves of ever smaller squares
-        pairs = placed.reshape(_WORD // (2 * shift), 2, shift, -1)
+        pairs = placed.reshape(WORD // (2 * shift), 2, shift, -1)
         low, high = pairs[:, 0], pairs[:, 1]
         swap = ((low >> shift) ^ high) & mask
         placed = jnp.stack([low ^ (swap << shift), high ^ swap], axis=1).reshape(placed.shape)

@@ -7,6 +7,8 @@ Axis letters: E examples, n inputs, u units, k classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -32,6 +34,7 @@ from mofn_jax.meshes import Resources
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES, Search, check_options
 from mofn_jax.search.refine import refine_front
+from mofn_jax.search.stepwise import compile_ahead
 from mofn_jax.thresholds import (
     best_thresholds,
     binarize_targets,
@@ -136,9 +139,13 @@ def extract_layer(
         strategy([], inputs, targets[:, :0], **options)  # of no units: it checks its options
     resources = Resources(memory_budget, mesh, progress, on_stage)
     resources.report("compiling", 0, targets.shape[1])
-    inputs, resources = _columns_at_hand(inputs, resources)
-    literals = _layer_literals(weights, inputs, targets, resources)
-    front = strategy(literals, inputs, targets, resources=resources, **options)
+    with ThreadPoolExecutor(1) as beside:
+        # What takes longest to compile can be compiled while thresholds are found.
+        if search in ("best", "stepwise") and mesh is None and meshes.platform() == "cpu":
+            beside.submit(meshes.as_here(partial(compile_ahead, **options)), *inputs.shape)
+        inputs, resources = _columns_at_hand(inputs, resources)
+        literals = _layer_literals(weights, inputs, targets, resources)
+        front = strategy(literals, inputs, targets, resources=resources, **options)
     return refine_front(front, inputs, targets, memory_budget=memory_budget) if refine else front
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mofn_jax import checks
 from mofn_jax.complexity import NO_RULE, PrefixOrder, complexity
-from mofn_jax.literals import Literals
+from mofn_jax.literals import NO_LITERALS, Literals
 
 
 class Candidate(NamedTuple):
@@ -40,8 +40,8 @@ class RuleFront(NamedTuple):
 
 def constant_rules(num_on: int, num_examples: int) -> list[Candidate]:
     """The rules *true* and *false* for a unit that is on for some of the examples."""
-    nothing = Literals(np.zeros(0, np.int32), np.zeros(0), np.zeros(0, bool))
-    return [Candidate(0, nothing, num_examples - num_on, 0.0), Candidate(1, nothing, num_on, 0.0)]
+    others = num_examples - num_on
+    return [Candidate(0, NO_LITERALS, others, 0.0), Candidate(1, NO_LITERALS, num_on, 0.0)]
 
 
 def non_dominated(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -37,6 +37,9 @@ class Literals(NamedTuple):
         return self._replace(negated=self.negated ^ which)
 
 
+NO_LITERALS = Literals(np.zeros(0, np.int32), np.zeros(0), np.zeros(0, bool))
+
+
 def most_literals(max_literals: int | None, num_inputs: int) -> int:
     """The largest N of a rule over n inputs under a limit, or None.
 

@@ -12,11 +12,11 @@ all the results.
 import itertools
 import os
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from glob import glob
-from threading import Event
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -35,39 +35,11 @@ _AXIS_TYPES = (AxisType.Auto, AxisType.Auto)
 # What a core of a CPU is given at once: smaller pieces are as fast, and let progress be seen.
 _CORE_BYTES = 2**26
 
+# Of each kernel and what it is compiled for; held by the thread that compiles it.
+_compiling: defaultdict[Any, Lock] = defaultdict(Lock)
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-# By platform: the extra of JAX that brings it, and files of which a machine that has it has one.
-_ACCELERATORS = {
-    "gpu": ("cuda12", ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg")),
-    "tpu": ("tpu", ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")),
-}
-
-
-def describe_devices() -> str:
-    """Which devices JAX found and, of an accelerator that it does not use, how to mend that.
-
-    Returns:
-      A line, and one more for each accelerator of this machine that JAX does not use.
-    """
-    version = jax.__version__
-    try:
-        devices = jax.devices()
-        used = devices[0].platform
-        lines = [f"JAX {version} found {len(devices)} x {used} ({devices[0].device_kind})"]
-    except RuntimeError as error:  # a platform that JAX is told to use is not to be had
-        used, lines = "", [f"JAX {version} found no device: {error}"]
-    for platform, (extra, files) in _ACCELERATORS.items():
-        if platform == used or not any(map(glob, files)):
-            continue
-        told = (config.jax_platforms or platform).replace("cuda", "gpu")
-        install = f'pip install "jax[{extra}]=={version}"'
-        remedy = install if platform in told else "unset JAX_PLATFORMS"
-        lines.append(
-            f"this machine has a {platform.upper()} that JAX does not use: {remedy}, restart Python"
-        )
-    return "\n".join(lines)
 
 
 def platform() -> str:
@@ -153,8 +125,9 @@ def map_units(function: Callable, units: Any) -> Any:
 
     A CPU does best with one unit at a time in its cache, other devices with all of them.
     """
-    count = len(jax.tree.leaves(units)[0])
-    return jax.lax.map(function, units, batch_size=1 if platform() == "cpu" else count)
+    if platform() == "cpu":
+        return jax.lax.map(function, units)
+    return jax.vmap(function)(units)
 
 
 def cpu_count() -> int:
@@ -323,6 +296,7 @@ def divide(
     shared: Sequence[Any],
     *,
     mesh: Mesh | None,
+    one_by_one: bool = False,
     **options,
 ) -> Any:
     """`function(*divided, *shared, **options)`, its elements divided among all devices.
@@ -335,13 +309,15 @@ def divide(
       divided: trees of arrays [C, ...].
       shared: arrays that all elements need.
       mesh: the devices; None for the default one.
+      one_by_one: whether a core is given one element at a time: what is compiled for one is good
+        for any number of them.
       **options: static arguments.
 
     Returns:
       The function's results, on the host.
     """
     if mesh is None:
-        return _among_cores(partial(function, **options), divided, shared)
+        return _among_cores(function, tuple(divided), shared, options, one_by_one)
     total = len(jax.tree.leaves(divided)[0])
     missing = -total % mesh.size
 
@@ -360,22 +336,25 @@ def divide(
     return jax.tree.map(lambda array: to_host(array)[:total], found)
 
 
-def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[Any]) -> Any:
+def _among_cores(
+    function: Callable,
+    divided: tuple[Any, ...],
+    shared: Sequence[Any],
+    options: Mapping[str, Any],
+    one_by_one: bool,
+) -> Any:
     """As `divide`, on the default device; if that is a CPU, each core works on some elements."""
     total = len(jax.tree.leaves(divided)[0])
     cores = cpu_count() if platform() == "cpu" else 1
-    shares = list(chunks(total, -(-total // cores)))
-
-    compiled = Event()  # by the first share, for all of them
+    size = 1 if one_by_one and platform() == "cpu" else -(-total // cores)
+    shares = list(chunks(total, size))
 
     def run(share: slice) -> Any:
-        if share != shares[0]:
-            compiled.wait()
-        some = jax.tree.map(lambda array: array[share], tuple(divided))
-        try:
-            found = function(*some, *shared)  # returns before it is computed
-        finally:
-            compiled.set()
+        arguments = (*jax.tree.map(lambda array: array[share], divided), *shared)
+        shapes = [(array.shape, str(array.dtype)) for array in jax.tree.leaves(arguments)]
+        # Or several threads would compile the same; it returns before it is computed.
+        with _compiling[function, *sorted(options.items()), *shapes]:
+            found = function(*arguments, **options)
         return jax.tree.map(np.asarray, found)
 
     def join(*parts: np.ndarray) -> np.ndarray:
@@ -384,8 +363,8 @@ def _among_cores(function: Callable, divided: Sequence[Any], shared: Sequence[An
             whole[share] = part
         return whole
 
-    with ThreadPoolExecutor(len(shares)) as pool:
-        return jax.tree.map(join, *pool.map(_as_here(run), shares))
+    with ThreadPoolExecutor(cores) as pool:
+        return jax.tree.map(join, *pool.map(as_here(run), shares))
 
 
 def side_by_side(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
@@ -396,16 +375,16 @@ def side_by_side(function: Callable[[_Item], _Result], items: Sequence[_Item]) -
     first = [function(item) for item in items[:1]]
     workers = cpu_count() if platform() == "cpu" else 1
     with ThreadPoolExecutor(workers) as pool:
-        return [*first, *pool.map(_as_here(function), items[1:])]
+        return [*first, *pool.map(as_here(function), items[1:])]
 
 
-def _as_here(function: Callable[[_Item], _Result]) -> Callable[[_Item], _Result]:
+def as_here(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """The function for other threads: what is set in this one for JAX holds in them too."""
     device, x64 = config.jax_default_device, config.jax_enable_x64
 
-    def run(item: _Item) -> _Result:
+    def run(*arguments: Any) -> _Result:
         with jax.default_device(device), enable_x64(x64):
-            return function(item)
+            return function(*arguments)
 
     return run
 

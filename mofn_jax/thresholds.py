@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import chunks, read_columns
-from mofn_jax.cuts import best_cuts_of_classes, best_cuts_of_targets, nats_per_step, x_log_x
+from mofn_jax.cuts import WORD, best_cuts_of_classes, best_cuts_of_targets, nats_per_step, x_log_x
 
 # Bytes of working memory an example takes, for each column sorted (its value, order, and whether it
 # may be cut there, twice over while they are made), and for each column the kernel works on.
@@ -177,7 +177,7 @@ def unit_thresholds(
             (predictions, x_log_x(num_examples)),
             mesh=devices,
             num_classes=num_classes,
-            at_once=_at_once(num_examples * num_classes, memory_budget),
+            at_once=_at_once(num_examples * min(num_classes, WORD), memory_budget),
         )
         values[some] = columns.values_at(cuts[:, None])[:, 0]
         gains[some] = np.where(cuts < 0, -1.0, _in_nats(fixed_gains, num_examples))

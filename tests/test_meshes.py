@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 import mofn_jax as mofn
-from mofn_jax import meshes
+from mofn_jax import devices, meshes
 from mofn_jax.compat import enable_x64
 
 
@@ -81,9 +81,9 @@ def accelerators(tmp_path, monkeypatch):
     """Makes a machine that has none, and gives what plugs one in."""
     platforms = {
         platform: (extra, [str(tmp_path / platform / "[0-9]*")])
-        for platform, (extra, _) in meshes._ACCELERATORS.items()
+        for platform, (extra, _) in devices._ACCELERATORS.items()
     }
-    monkeypatch.setattr(meshes, "_ACCELERATORS", platforms)
+    monkeypatch.setattr(devices, "_ACCELERATORS", platforms)
     jax.devices()  # JAX reads which platforms it may use before it is told others
     monkeypatch.setattr(type(jax.config), "jax_platforms", None)
     return lambda platform: (tmp_path / platform / "0").mkdir(parents=True)

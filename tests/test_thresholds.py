@@ -116,7 +116,7 @@ def test_float64_values_that_float32_cannot_tell_apart():
     assert found.values[0, 0] == 1 + 2e-12
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 3, 10])
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 10, 70])
 @pytest.mark.parametrize("num_examples", [1, 33, 200])
 def test_unit_thresholds_about_several_classes(num_classes, num_examples):
     rng = np.random.default_rng(num_classes)

@@ -10,8 +10,10 @@ Axis letters: E examples, N literals, M needed, K the largest N, L literals to c
 n inputs, u units, W words of 32 examples.
 """
 
+import inspect
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +22,7 @@ from mofn_jax import checks, meshes
 from mofn_jax.bits import literal_bits, pack_examples
 from mofn_jax.complexity import complexity
 from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
-from mofn_jax.literals import Literals, most_literals
+from mofn_jax.literals import NO_LITERALS, Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import NO_SET, SIGNS
 from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, search_unit
@@ -71,6 +73,12 @@ def stepwise(
     pool_size = min(stepwise_inputs, num_inputs)
     largest = min(stepwise_literals, pool_size, most_literals(max_literals, num_inputs))
     examples = pack_examples(np.ones(num_examples, bool))
+    static = {
+        "largest": largest,
+        "polished": min(polish_literals, largest),
+        "num_examples": num_examples,
+        "free": signs == "free",
+    }
 
     def search(units: slice) -> list[tuple[Candidate, ...]]:
         some = literals[units]
@@ -89,10 +97,8 @@ def stepwise(
             (pool_bits, counts, pack_examples(targets[:, units].T)),
             (examples,),
             mesh=resources.mesh,
-            largest=largest,
-            polished=min(polish_literals, largest),
-            num_examples=num_examples,
-            free=signs == "free",
+            one_by_one=True,
+            **static,
         )
         return [
             non_dominated(
@@ -115,6 +121,24 @@ def stepwise(
         stage="stepwise",
     )
     return RuleFront(tuple(found), targets.sum(0), num_examples, num_inputs)
+
+
+def compile_ahead(num_examples: int, num_inputs: int, **options: Any) -> None:
+    """Compiles what `stepwise` takes of a layer on a CPU: it looks for a rule of no literals.
+
+    Args:
+      num_examples: E.
+      num_inputs: n.
+      **options: those that `stepwise` has count.
+    """
+    known = inspect.signature(stepwise).parameters
+    stepwise(
+        [NO_LITERALS],
+        np.broadcast_to(np.float32(0), (num_examples, num_inputs)),
+        np.zeros((num_examples, 1), bool),
+        bits=np.zeros((1, 0, -(-num_examples // 32)), np.uint32),
+        **{name: value for name, value in options.items() if name in known},
+    )
 
 
 def choose_pool(literals: Literals, size: int) -> np.ndarray:
