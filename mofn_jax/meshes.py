@@ -351,7 +351,7 @@ def _among_cores(
 
     def run(share: slice) -> Any:
         arguments = (*jax.tree.map(lambda array: array[share], divided), *shared)
-        shapes = [(array.shape, str(array.dtype)) for array in jax.tree.leaves(arguments)]
+        shapes = [(np.shape(a), getattr(a, "dtype", type(a))) for a in jax.tree.leaves(arguments)]
         # Or several threads would compile the same; it returns before it is computed.
         with _compiling[function, *sorted(options.items()), *shapes]:
             found = function(*arguments, **options)

@@ -31,8 +31,9 @@ from mofn_jax.meshes import EXAMPLES, UNITS, Resources
 
 # With more literals than this, walking them is faster than the recurrence over bits.
 MOST_LITERALS_FOR_BITS = 512
-# The recurrence needs no more than as many rows of bits as literals so far, rounded up to this.
-_BLOCK = 32
+# The recurrence needs no more rows of bits than literals so far: it is compiled for a few blocks of
+# literals, each with more rows.
+_MOST_BLOCKS, _LEAST_BLOCK = 4, 32
 
 
 def score_unit(literals: jax.Array, target: jax.Array, examples: jax.Array) -> jax.Array:
@@ -67,8 +68,9 @@ def score_unit(literals: jax.Array, target: jax.Array, examples: jax.Array) -> j
 
     at_least = examples[None]
     table = [errors(at_least)[None]]
-    for start in range(0, num_literals, _BLOCK):
-        block = literals[start : start + _BLOCK]
+    size = max(_LEAST_BLOCK, -(-num_literals // _MOST_BLOCKS))
+    for start in range(0, num_literals, size):
+        block = literals[start : start + size]
         at_least = jnp.concatenate([at_least, jnp.zeros((len(block), num_words), jnp.uint32)])
         at_least, block_errors = jax.lax.scan(take, at_least, block)
         table.append(block_errors)

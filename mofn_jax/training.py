@@ -131,7 +131,9 @@ def train(
         checks.class_labels(f"{name}.labels", split.labels, dataset.num_classes, len(split.inputs))
     inputs, labels = dataset.train
     start_key, order_key = jax.random.split(key)
-    (logits, _), variables = network.init_with_output(start_key, inputs[:1])
+    # Compiled as one: each initializer by itself takes as long.
+    init = jax.jit(lambda *arguments: network.init_with_output(*arguments))
+    (logits, _), variables = init(start_key, inputs[:1])
     if logits.shape[-1] < dataset.num_classes:
         raise ValueError(
             f"network: tells {logits.shape[-1]} classes apart, the dataset has "
