@@ -151,7 +151,9 @@ def gap_rows(
         arrays = layer.weights[:, varies], layer.inputs, targets[:, varies]
         fronts = {
             "weight order": mofn.extract_layer(*arrays, search="weight_order"),
-            "stepwise": mofn.extract_layer(*arrays, search="stepwise", polish_literals=16),
+            "stepwise": mofn.extract_layer(
+                *arrays, search="stepwise", polish_literals=16, thresholds_per_input=1
+            ),
             "exact": mofn.extract_layer(*arrays, search="exact"),
         }
         for beta in betas:

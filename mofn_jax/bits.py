@@ -46,6 +46,8 @@ def literal_bits(
       [u, N, W] uint32; missing literals hold nowhere.
     """
     bits = np.zeros((len(literals), num_literals, 4 * -(-len(inputs) // 32)), np.uint8)
+    if not any(len(unit.inputs) for unit in literals):
+        return bits.view(np.uint32)
     in_columns = inputs.flags.f_contiguous
     slices = [slice(0, len(inputs))] if in_columns else row_slices(inputs, memory_budget // 2)
     with ThreadPoolExecutor(meshes.cpu_count()) as pool:

@@ -32,6 +32,11 @@ class Literals(NamedTuple):
         gains = None if self.gains is None else self.gains[which]
         return Literals(self.inputs[which], self.thresholds[which], self.negated[which], gains)
 
+    def and_those(self, others: "Literals") -> "Literals":
+        """These literals, then the others; their gains are not kept."""
+        pairs = zip(self[:3], others[:3], strict=True)
+        return Literals(*(np.concatenate(pair) for pair in pairs))
+
     def flip(self, which: np.ndarray) -> "Literals":
         """The literals, those at which [N] is true negated."""
         return self._replace(negated=self.negated ^ which)

@@ -231,7 +231,7 @@ def test_rules_make_the_errors_they_say(signs):
         for rule in unit:
             says = literal_truth(rule.literals, inputs).sum(1) >= rule.m
             assert rule.errors == (says != target).sum()
-            used = rule.literals.inputs.tolist()
+            used = list(zip(*(field.tolist() for field in rule.literals[:2]), strict=True))
             assert len(set(used)) == len(used)
             lengths.add(len(used))
     assert max(lengths) > 12
@@ -268,6 +268,62 @@ def test_of_many_inputs_those_of_most_weight_and_gain_are_searched():
     assert stepwise.choose_pool(literals._replace(gains=None), 20).tolist() == list(range(20))
 
 
+def test_other_thresholds_are_the_quantiles():
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((50, 4)).round(1)
+    inputs[:, 1] = np.maximum(inputs[:, 1], 0)  # the lower half is one value
+    inputs[:, 2] = np.arange(50) == 7
+    own = Literals(
+        np.array([3, 1, 2], np.int32), np.array([0.1, 0.5, 1]), np.array([False, True, False])
+    )
+    # Of the examples as many as there are in 1, 2 and 3 quarters are below, up to equal values.
+    ascending = np.sort(inputs, axis=0)
+    quartiles = ascending[[13, 25, 38]]
+    own.thresholds[0] = quartiles[1, 3]
+    expected = [
+        (i, t, bool(negated))
+        for row in quartiles
+        for i, own_threshold, negated in zip(*own[:3], strict=True)
+        if (t := row[i]) not in (own_threshold, ascending[0, i])
+    ]
+    for memory_budget in (1, 2**20):
+        (found,) = stepwise.other_thresholds([own], inputs, 4, memory_budget)
+        found = [field.tolist() for field in found[:3]]
+        assert list(zip(*found, strict=True)) == expected
+    assert {i for i, *_ in expected} == {1, 3}
+    (none,) = stepwise.other_thresholds([own], inputs, 1, 2**20)
+    assert len(none.inputs) == 0
+
+
+def test_ranges_of_an_input_are_found():
+    rng = np.random.default_rng(0)
+    inputs = rng.random((400, 5))
+    low, high = np.sort(inputs[:, 2])[[100, 300]]
+    targets = (inputs[:, 2:3] >= low) & (inputs[:, 2:3] < high) & (inputs[:, :1] > 0.3)
+    options = {"search": "stepwise", "signs": "free"}
+    errors = {
+        count: min(
+            rule.errors
+            for rule in mofn.extract_layer(
+                np.ones((5, 1)), inputs, targets, thresholds_per_input=count, **options
+            ).units[0]
+        )
+        for count in (1, 4)
+    }
+    assert errors[4] < 10 < errors[1]
+
+
+def test_few_thresholds_of_each_of_many_inputs():
+    rng = np.random.default_rng(0)
+    weights, inputs = rng.standard_normal((300, 1)), rng.random((64, 300))
+    targets = inputs @ weights > 0
+    found = [
+        mofn.extract_layer(weights, inputs, targets, search="stepwise", thresholds_per_input=count)
+        for count in (3, 4)
+    ]
+    assert str(found[0]) == str(found[1])  # 4 of each would be 1,200 literals
+
+
 def test_memory_budget_and_known_bits_change_nothing():
     weights, inputs, targets = layer(1)
     thresholds = mofn.best_thresholds(inputs, targets)
@@ -296,6 +352,7 @@ def test_a_second_layer_of_the_same_shape_compiles_nothing():
         ({"stepwise_literals": 257}, "stepwise_literals: expected at most 256, got 257"),
         ({"stepwise_literals": 0}, "stepwise_literals: expected an integer of at least 1"),
         ({"stepwise_inputs": 0}, "stepwise_inputs: expected an integer of at least 1"),
+        ({"thresholds_per_input": 0}, "thresholds_per_input: expected an integer of at least 1"),
         ({"polish_literals": -1}, "polish_literals: expected an integer of at least 0"),
         ({"signs": "any"}, "signs: 'any' is not known"),
         ({"max_literals": 0}, "max_literals: expected an integer of at least 1"),

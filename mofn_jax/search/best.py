@@ -26,7 +26,8 @@ def best(
     *,
     exact_literals: int | None = None,
     stepwise_literals: int = 60,
-    stepwise_inputs: int = 1024,
+    stepwise_inputs: int = 512,
+    thresholds_per_input: int = 4,
     polish_literals: int = 10,
     refine_literals: int = 60,
     signs: str = "weights",
@@ -40,7 +41,7 @@ def best(
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
       exact_literals: as in `exact`.
-      stepwise_literals, stepwise_inputs, polish_literals: as in `stepwise`.
+      stepwise_literals, stepwise_inputs, thresholds_per_input, polish_literals: as in `stepwise`.
       refine_literals: the largest N of which thresholds are moved, as in `refine_front`.
       signs: "weights" for the literals as given; "free" for each of them or its negation, except in
         weight order.
@@ -67,6 +68,7 @@ def best(
                 *arguments,
                 stepwise_literals=stepwise_literals,
                 stepwise_inputs=stepwise_inputs,
+                thresholds_per_input=thresholds_per_input,
                 polish_literals=polish_literals,
                 **known,
             ),

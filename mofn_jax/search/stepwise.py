@@ -1,7 +1,8 @@
 """Stepwise search: rules of up to a hundred literals, found one literal at a time.
 
 Of each unit the literals to choose from are all of them or, of many inputs, those of largest weight
-and those of largest information gain. From no literals on, the search takes in the literal that
+and those of largest information gain, and the same at quantiles of their inputs: a rule may so tell
+apart more than two ranges of an input. From no literals on, the search takes in the literal that
 helps most, for M, one less or one more, and takes one out again where the smaller set is then the
 best of its size so far; `mofn_jax.search.steps` says what helps. The best set of every size is
 kept; of the small ones each literal is exchanged for the best other one, until that helps no more.
@@ -11,7 +12,7 @@ n inputs, u units, W words of 32 examples.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,12 +21,15 @@ import numpy as np
 
 from mofn_jax import checks, meshes
 from mofn_jax.bits import literal_bits, pack_examples
+from mofn_jax.chunking import chunks, read_columns
 from mofn_jax.complexity import complexity
 from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
 from mofn_jax.literals import NO_LITERALS, Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import NO_SET, SIGNS
 from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, search_unit
+
+_MOST_CHOICES = 1024  # literals with more than one threshold of an input among them
 
 
 def stepwise(
@@ -34,7 +38,8 @@ def stepwise(
     targets: np.ndarray,
     *,
     stepwise_literals: int = 60,
-    stepwise_inputs: int = 1024,
+    stepwise_inputs: int = 512,
+    thresholds_per_input: int = 4,
     polish_literals: int = 10,
     signs: str = "weights",
     max_literals: int | None = None,
@@ -48,8 +53,11 @@ def stepwise(
       inputs: [E, n] real numbers.
       targets: [E, u] booleans.
       stepwise_literals: K, the largest N, at most 256.
-      stepwise_inputs: L, how many literals of each unit the search chooses from: half of them the
-        first in order, the others those of largest information gain, if it is known.
+      stepwise_inputs: how many of a unit's literals the search chooses from: half of them the first
+        in order, the others those of largest information gain, if it is known.
+      thresholds_per_input: the most thresholds of one input: beside a literal's own the quantiles
+        that part the examples evenly, such as the quartiles. Fewer where all of them would make
+        more than 1,024 literals to choose from, L.
       polish_literals: the largest N of which literals are exchanged in the end.
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       max_literals: a limit on N, like `stepwise_literals`.
@@ -66,11 +74,14 @@ def stepwise(
     checks.known("signs", signs, SIGNS)
     checks.at_least("stepwise_inputs", stepwise_inputs, 1)
     checks.at_least("polish_literals", polish_literals, 0)
+    checks.at_least("thresholds_per_input", thresholds_per_input, 1)
     if checks.at_least("stepwise_literals", stepwise_literals, 1) > MOST_LITERALS:
         raise ValueError(
             f"stepwise_literals: expected at most {MOST_LITERALS}, got {stepwise_literals}"
         )
-    pool_size = min(stepwise_inputs, num_inputs)
+    pool_inputs = min(stepwise_inputs, num_inputs)
+    per_input = min(thresholds_per_input, max(1, _MOST_CHOICES // pool_inputs))
+    pool_size = pool_inputs * per_input
     largest = min(stepwise_literals, pool_size, most_literals(max_literals, num_inputs))
     examples = pack_examples(np.ones(num_examples, bool))
     static = {
@@ -82,16 +93,9 @@ def stepwise(
 
     def search(units: slice) -> list[tuple[Candidate, ...]]:
         some = literals[units]
-        positions = [choose_pool(unit, pool_size) for unit in some]
-        pools = [unit.take(which) for unit, which in zip(some, positions, strict=True)]
-        pool_bits = np.zeros((len(some), len(examples), pool_size), np.uint32)
-        if bits is None:
-            found = literal_bits(pools, inputs, pool_size, resources.memory_budget // 4)
-            pool_bits[:] = found.swapaxes(1, 2)
-        else:
-            for unit, unit_bits, which in zip(pool_bits, bits[units], positions, strict=True):
-                unit[:, : len(which)] = unit_bits[which].T
-        counts = np.array([len(which) for which in positions], np.int32)
+        known = None if bits is None else bits[units]
+        pools, pool_bits = _pools(some, inputs, known, pool_inputs, per_input, resources)
+        counts = np.array([len(unit.inputs) for unit in pools], np.int32)
         best = meshes.divide(
             _search_units,
             (pool_bits, counts, pack_examples(targets[:, units].T)),
@@ -114,7 +118,7 @@ def stepwise(
     found = meshes.each_unit(
         search,
         len(literals),
-        bytes_per_unit=pool_size * num_examples // 4
+        bytes_per_unit=pool_size * num_examples // 2
         + largest * (num_examples // 4 + rows)
         + 128 * rows,
         resources=resources,
@@ -139,6 +143,72 @@ def compile_ahead(num_examples: int, num_inputs: int, **options: Any) -> None:
         bits=np.zeros((1, 0, -(-num_examples // 32)), np.uint32),
         **{name: value for name, value in options.items() if name in known},
     )
+
+
+def _pools(
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    bits: np.ndarray | None,
+    pool_inputs: int,
+    per_input: int,
+    resources: Resources,
+) -> tuple[list[Literals], np.ndarray]:
+    """Of each unit the literals to choose from, and word by word their bits: [u, W, L]."""
+    memory_budget = resources.memory_budget // 4
+    positions = [choose_pool(unit, pool_inputs) for unit in literals]
+    own = [unit.take(which) for unit, which in zip(literals, positions, strict=True)]
+    others = other_thresholds(own, inputs, per_input, memory_budget)
+    own_bits: Iterable[np.ndarray]
+    if bits is None:
+        own_bits = literal_bits(own, inputs, pool_inputs, memory_budget)
+    else:
+        own_bits = (unit[which] for unit, which in zip(bits, positions, strict=True))
+    other_bits = literal_bits(others, inputs, pool_inputs * (per_input - 1), memory_budget)
+    num_words = -(-len(inputs) // 32)
+    pool_bits = np.zeros((len(literals), num_words, pool_inputs * per_input), np.uint32)
+    pools = []
+    for unit, *pair in zip(pool_bits, own, others, own_bits, other_bits, strict=True):
+        first, second, first_bits, second_bits = pair
+        pools.append(first.and_those(second))
+        count, total = len(first.inputs), len(pools[-1].inputs)
+        unit[:, :count] = first_bits[:count].T
+        unit[:, count:total] = second_bits[: total - count].T
+    return pools, pool_bits
+
+
+def other_thresholds(
+    literals: Sequence[Literals], inputs: np.ndarray, per_input: int, memory_budget: int
+) -> list[Literals]:
+    """Of each unit its literals at the quantiles of their inputs that part the examples evenly.
+
+    Args:
+      literals: of u units.
+      inputs: [E, n] real numbers.
+      per_input: as many thresholds, one of them the literal's own.
+      memory_budget: bytes of working memory.
+
+    Returns:
+      Of each unit the literals at the lowest quantile, then at the next; without those that are
+      there already, or hold on all examples or none.
+    """
+    used = np.unique(np.concatenate([unit.inputs for unit in literals]))
+    if per_input == 1 or not len(used):
+        return [NO_LITERALS] * len(literals)
+    places = -(-len(inputs) * np.arange(per_input) // per_input)
+    values = np.empty((per_input, len(used)), inputs.dtype)
+    at_once = max(1, memory_budget // (2 * inputs.itemsize * len(inputs)))
+    for some in chunks(len(used), at_once):
+        columns = read_columns(inputs, used[some])
+        values[:, some] = np.partition(columns, places, axis=0)[places]
+    is_new = values[1:] > values[:-1]  # than the next lower one; the first is the least value
+
+    def of_unit(unit: Literals) -> Literals:
+        columns = np.searchsorted(used, unit.inputs)
+        found = values[1:, columns]
+        quantile, which = np.nonzero(is_new[:, columns] & (found != unit.thresholds))
+        return unit.take(which)._replace(thresholds=found[quantile, which])
+
+    return [of_unit(unit) for unit in literals]
 
 
 def choose_pool(literals: Literals, size: int) -> np.ndarray:

@@ -6,8 +6,10 @@ from collections import defaultdict
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from absl import flags
+from sklearn.tree import DecisionTreeClassifier
 
-from experiments import optimality
+from experiments import optimality, rivals
 
 
 def run(folder, **options):
@@ -81,27 +83,78 @@ def test_budgets_of_literals(tmp_path, capsys, monkeypatch):
     rows = read(folder / "budgets.csv")
     errors = defaultdict(dict)
     for row in rows:
-        errors[row["seed"], int(row["literals"])][row["method"]] = float(row["error"])
+        assert (row["layer"], row["which"]) == ("softmax", "all")
+        errors[row["seed"], float(row["literals"])][row["method"]] = float(row["error"])
         assert 0 <= float(row["held_out_error"]) <= 1
-    assert len(errors) == 6
+    assert len(errors) == 8
     for (_, budget), found in errors.items():
         assert found["best"] <= found["stepwise"]
         assert found["best"] <= found["weight order"]
         assert ("exact" in found) == (budget <= 3)
         if "exact" in found:
             assert found["best"] <= found["exact"] <= found["stepwise"]
-        assert 0 <= found["decision tree"] < 0.5
+        rivals = {"decision tree", "logistic regression"} & set(found)
+        assert len(rivals) == (0 if budget == np.inf else 2)  # of any number there are only rules
+        assert all(0 <= found[rival] < 0.5 for rival in rivals)
     assert (folder / "budgets.png").read_bytes().startswith(b"\x89PNG")
     (ax,) = figures[-1].axes
     for method, drawn in curves(ax).items():
-        if method in ("weight order", "best", "decision tree"):
+        if method in ("weight order", "best", "decision tree", "logistic regression"):
+            assert set(drawn) == {1, 2, 4}
             for budget, error in drawn.items():
-                some = [
-                    float(row["held_out_error"])
-                    for row in rows
-                    if (row["method"], int(row["literals"])) == (method, budget)
-                ]
-                assert error == pytest.approx(np.mean(some))
-    (baseline,) = [line for line in ax.lines if line.get_label() == "constant rule"]
-    assert 0 < baseline.get_ydata()[0] < ax.get_ylim()[1]
+                assert error == pytest.approx(held_out_error(rows, method, budget))
+    lines = {line.get_label(): line.get_ydata()[0] for line in ax.lines if len(line.get_xdata())}
+    assert 0 < lines["constant rule"] < ax.get_ylim()[1]
+    any_number = held_out_error(rows, "weight order", np.inf)
+    assert lines["weight order, any number"] == pytest.approx(any_number)
     assert (folder / "budgets.md").read_text().strip() in capsys.readouterr().out
+
+
+def held_out_error(rows, method, literals):
+    some = [row for row in rows if (row["method"], float(row["literals"])) == (method, literals)]
+    return np.mean([float(row["held_out_error"]) for row in some])
+
+
+def test_budgets_of_other_layers(tmp_path, monkeypatch):
+    monkeypatch.setattr(optimality, "_MOST_INPUTS", 10)
+    monkeypatch.setattr(optimality, "_DRAWN", 3)
+    options = {"datasets": "wine", "networks": "MLP", "budgets": "2,3", "seeds": "0"}
+    rows = read(run(tmp_path, layers="dense_0,code", **options) / "budgets.csv")
+    assert {row["layer"] for row in rows} == {"dense_0"}  # the other is not a layer of it
+    units = defaultdict(set)
+    for row in rows:
+        units[row["method"]].add((row["which"], int(row["units"])))
+    ((_, most),) = units["exact"] - {("drawn", 3)}
+    assert most > 3
+    assert units["best"] == {("all", most), ("drawn", 3)}
+    assert units["decision tree"] == units["logistic regression"] == {("drawn", 3)}
+    with pytest.raises(flags.Error, match="conv_0 of CNN is not a dense layer"):
+        run(tmp_path, layers="conv_0", **(options | {"datasets": "digits", "networks": "CNN"}))
+
+
+def test_the_tree_of_few_tests_is_the_start_of_a_larger_one():
+    rng = np.random.default_rng(0)
+    inputs, held_out = rng.random((2, 300, 6), np.float32)
+    target = (inputs[:, 0] > inputs[:, 1]) ^ (inputs[:, 2] > 0.7)
+    sizes = [1, 2, 5, 12, 400]
+    for size, says in zip(
+        sizes, rivals.tree_predictions(sizes, inputs, target, held_out), strict=True
+    ):
+        tree = DecisionTreeClassifier(max_leaf_nodes=size + 1, random_state=0).fit(inputs, target)
+        for found, some in zip(says, (inputs, held_out), strict=True):
+            np.testing.assert_array_equal(found, tree.predict(some))
+
+
+def test_regressions_have_as_many_weights_as_they_may():
+    rng = np.random.default_rng(1)
+    truth = rng.random((400, 12)) < 0.5
+    target = truth[:, 3] & (truth[:, 5] | truth[:, 8])
+    sizes = [1, 3, 12]
+    found = list(rivals.linear_predictions(sizes, truth, target, ~truth))
+    # Of one literal the majority is as good; of these three a regression can say it all.
+    errors = [(says != target).mean() for says, _ in found]
+    assert errors[0] <= target.mean()
+    assert errors[1] == 0
+    assert errors[2] < 0.02  # weighed as all that it may choose from
+    held_out = ~truth
+    assert (found[1][1] != held_out[:, 3] & (held_out[:, 5] | held_out[:, 8])).mean() == 0
