@@ -5,8 +5,9 @@
 Trains each network, or takes it up where it was trained before; extracts the rules of every layer
 by the paper's search and by ours, on training examples; measures them on all test examples. The
 working directory receives the rules of every layer, landscape.csv (a row for each network, layer,
-search and beta), landscape.md (means over seeds at some betas), softmax_rules.txt (those of the
-first seed) and, of each network, the extraction landscapes. What is done is not done again: a run
+search and beta or number of literals), landscape.md (means over seeds at some betas, and by number
+of literals), softmax_rules.txt (those of the first seed) and, of each network, the extraction
+landscapes. What is done is not done again: a run
 that was stopped goes on where it was. The tables hold the networks that this run was asked for.
 """
 
@@ -25,7 +26,7 @@ from mofn_jax import outputs, plots, report
 
 
 class LandscapeRow(NamedTuple):
-    """A layer at one beta, as in `report.LayerRow`."""
+    """A layer at one beta or number of literals, as in `report.LayerRow`."""
 
     dataset: str
     network: str
@@ -39,7 +40,8 @@ class LandscapeRow(NamedTuple):
     units: int
     constant_units: int
     proven_literals: int
-    beta: float
+    beta: float | None
+    max_literals: int | None
     error: float
     held_out_error: float
     baseline_error: float
@@ -55,6 +57,7 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     define_list("searches", ["weight_order", "best"], "How to search.", known=mofn.SEARCHES)
     define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
+    define_list("lengths", [3, 10, 40], "Numbers of literals, at most.")
     define_list("shown_betas", [0.01, 1], "Those of the printed table and rules.")
     flags.DEFINE_list(
         "layers",
@@ -73,6 +76,7 @@ def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     command_line.use_compilation_cache(options)
     betas = command_line.numbers("betas", options.betas)
+    lengths = command_line.numbers("lengths", options.lengths, int, least=1)
     shown = [b for b in command_line.numbers("shown_betas", options.shown_betas) if b in betas]
     seeds = command_line.numbers("seeds", options.seeds, int)
     workdir = Path(options.workdir)
@@ -83,11 +87,12 @@ def main(argv: Sequence[str]) -> None:
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     for case in tqdm(cases, unit="network"):
         folder = workdir / "cases" / trained.name(case, options)
-        rows += case_rows(case, options, betas, folder)
+        rows += case_rows(case, options, {"betas": betas, "lengths": lengths}, folder)
         if rows:
             write_landscape(workdir, rows, shown)
         if case.seed == seeds[0]:
-            softmax_rules += rules_of_softmax(folder, options.searches, shown)
+            choices = [(beta, None) for beta in shown] + [(None, length) for length in lengths]
+            softmax_rules += rules_of_softmax(folder, options.searches, choices)
             outputs.write_text(workdir / "softmax_rules.txt", softmax_rules)
     if not rows:
         raise flags.Error("nothing to do: no network, seed or search, or no network has the layers")
@@ -96,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def case_rows(
-    case: trained.Case, options: flags.FlagValues, betas: Sequence[float], folder: Path
+    case: trained.Case, options: flags.FlagValues, choices: dict[str, Any], folder: Path
 ) -> Iterator[LandscapeRow]:
     """The rows of every layer of a network, with each search."""
     network, params, dataset, accuracy = trained.train_or_restore(case, options)
@@ -110,7 +115,7 @@ def case_rows(
             for inputs in (examples, dataset.test.inputs):
                 sides.extend(mofn.capture_layers(network, params, inputs, layers=[name]))
         for search, path in paths.items():
-            explain = partial(explain_rows, case, accuracy, sides, search, betas, path)
+            explain = partial(explain_rows, case, accuracy, sides, search, choices, path)
             yield from kept.kept_rows(path, LandscapeRow, explain)
 
 
@@ -119,7 +124,7 @@ def explain_rows(
     accuracy: float,
     sides: Sequence[mofn.Layer],
     search: str,
-    betas: Sequence[float],
+    choices: dict[str, Any],
     path: Path,
 ) -> Iterator[LandscapeRow]:
     """The rows of a layer, captured on examples and on held-out ones; writes its rules."""
@@ -127,44 +132,54 @@ def explain_rows(
     with tqdm(total=layer.weights.shape[-1], unit="unit", leave=False) as bar:
         bar.set_description(f"{case} {layer.name} {search}")
         result = mofn.explain_layer(
-            layer, held_out=held_out, betas=betas, search=search, progress=bar.update
+            layer, held_out=held_out, **choices, search=search, progress=bar.update
         )
-    rules = [rule for group in result.rules.values() for rule in group]
+    groups = [*result.rules.values(), *result.by_length.values()]
+    rules = [rule for group in groups for rule in group]
     outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
     for row in report.layer_rows(result):
-        fields = row._asdict()
-        del fields["max_literals"]  # every row is of a beta
-        yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **fields)
+        yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **row._asdict())
 
 
-def rules_of_softmax(folder: Path, searches: Sequence[str], betas: Sequence[float]) -> str:
-    """The softmax rules kept in a network's folder, under a line for each search and beta."""
+Choice = tuple[float | None, int | None]  # a beta, or the most literals
+
+
+def name_of(choice: Choice) -> str:
+    beta, length = choice
+    return f"beta {beta:g}" if length is None else f"{length} literals"
+
+
+def rules_of_softmax(folder: Path, searches: Sequence[str], choices: Sequence[Choice]) -> str:
+    """The softmax rules kept in a network's folder, under a line for each search and choice."""
     text = ""
     for search in searches:
         path = folder / f"softmax-{search}.rules.json"
         rules = mofn.rules_from_json(path.read_text()) if path.exists() else ()
-        for beta in betas:
-            lines = [f"{rule}\n" for rule in rules if rule.beta == beta]
+        for choice in choices:
+            lines = [f"{rule}\n" for rule in rules if (rule.beta, rule.max_literals) == choice]
             if lines:
-                text += f"{folder.name}, {search}, beta {beta:g}\n{''.join(lines)}\n"
+                text += f"{folder.name}, {search}, {name_of(choice)}\n{''.join(lines)}\n"
     return text
 
 
 def write_landscape(workdir: Path, rows: Sequence[LandscapeRow], shown: Sequence[float]) -> None:
     """Writes landscape.csv, landscape.md and a picture of each network."""
     outputs.write_text(workdir / "landscape.csv", report.rows_to_csv(rows))
-    keys = ["network", "activation", "layer", "kind", "inputs", "units", "search", "beta"]
+    keys = ["network", "activation", "layer", "kind", "inputs", "units", "search"]
+    keys += ["beta", "max_literals"]
     measures = ["error", "held_out_error", "baseline_error", "skill", "complexity", "literals"]
     means = kept.over_seeds(rows, keys, ["test_accuracy", "constant_units", *measures])
-    outputs.write_text(workdir / "landscape.md", table([r for r in means if r.beta in shown]))
+    outputs.write_text(
+        workdir / "landscape.md", table([r for r in means if r.beta is None or r.beta in shown])
+    )
     for network in dict.fromkeys(row.network for row in rows):
         some = [row for row in means if row.network == network]
         outputs.write_whole(workdir / f"{network}.png", partial(draw_network, some))
 
 
 def table(means: Sequence[Any]) -> str:
-    """Means over seeds as a Markdown table: a line for each layer, a column a search and beta."""
-    columns = list(dict.fromkeys((row.search, row.beta) for row in means))
+    """Means over seeds as a Markdown table: a line for each layer, a column a search and choice."""
+    columns = list(dict.fromkeys((row.search, (row.beta, row.max_literals)) for row in means))
     lines: dict[tuple, dict[tuple, str]] = {}
     for row in means:
         key = (
@@ -174,11 +189,11 @@ def table(means: Sequence[Any]) -> str:
             str(row.seeds),
             f"{row.baseline_error:.1%}",
         )
-        lines.setdefault(key, {})[row.search, row.beta] = (
+        lines.setdefault(key, {})[row.search, (row.beta, row.max_literals)] = (
             f"**{row.held_out_error:.1%}** · {row.skill:.2f} · {row.literals:.1f} · "
             f"{row.complexity:.3f}"
         )
-    heads = [f"{search}, beta {beta:g}" for search, beta in columns]
+    heads = [f"{search}, {name_of(choice)}" for search, choice in columns]
     first = ["network (test accuracy)", "layer (inputs → units)", "constant units", "seeds"]
     table = [[*first, "constant rule", *heads]]
     table += [["---"] * len(table[0])]

@@ -33,6 +33,7 @@ from experiments import command_line, kept, trained
 from experiments.progress import UnitBar
 from experiments.rivals import LINEAR, TREE, Side, rivals_of_units
 from mofn_jax import outputs, report
+from mofn_jax.fronts import merge_fronts
 from mofn_jax.literals import Literals
 from mofn_jax.search.all_sets import all_sets_fit
 
@@ -250,25 +251,25 @@ def all_fronts(
     """The literals of every unit, and what each search makes of them."""
     kept_literals: list[Literals] = []
     fronts: dict[str, mofn.RuleFront] = {}
-    longest = {"stepwise_literals": largest}
-    searches: dict[str, dict[str, int]] = {
-        "weight_order": {},
-        "exact": {},
-        "stepwise": longest,
-        "best": {**longest, "refine_literals": largest},
-    }
 
     def search_all(literals, inputs, targets, **arguments) -> mofn.RuleFront:
         kept_literals.extend(literals)
-        for search, options in searches.items():
+        longest = {"stepwise_literals": largest}
+        for search in ("weight_order", "exact", "stepwise"):
+            options = longest if search == "stepwise" else {}
             front = mofn.SEARCHES[search](literals, inputs, targets, **arguments, **options)
             fronts[search.replace("_", " ")] = front
-        return fronts["best"]
+        return merge_fronts(*fronts.values())
 
     with UnitBar(leave=False) as bar:
-        bar.start(name, len(searches) * weights.shape[1])
-        mofn.extract_layer(
+        bar.start(name, 4 * weights.shape[1])
+        merged = mofn.extract_layer(
             weights, *side, search=search_all, progress=bar.update, on_stage=bar.stage
+        )
+        bar.set_postfix_str("refine")
+        # What the search "best" does, without all the others once more.
+        fronts["best"] = mofn.refine_front(
+            merged, *side, refine_literals=largest, progress=bar.update
         )
     return kept_literals, fronts
 

@@ -23,6 +23,7 @@ def flags_of(folder, name, **options):
         "networks": "SmallMLP",
         "num_epochs": 3,
         "betas": "0,0.1",
+        "lengths": "",
         "shown_betas": "0.1",
         **options,
     }
@@ -97,6 +98,24 @@ def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
         assert low == 0
         assert all(line.get_ydata().max() < high for line in ax.lines if len(line.get_ydata()))
     plt.close("all")
+
+
+def test_rules_by_number_of_literals(tmp_path):
+    options = {"activations": "relu", "layers": "softmax", "searches": "best", "betas": "0.1"}
+    rows = run(tmp_path, "run", lengths="1,4", **options)
+    assert [(row["beta"], row["max_literals"]) for row in rows] == [
+        ("0.1", ""),
+        ("", "1"),
+        ("", "4"),
+    ]
+    assert float(rows[1]["error"]) >= float(rows[2]["error"])
+    assert float(rows[1]["literals"]) <= 1
+    text = (tmp_path / "run/softmax_rules.txt").read_text()
+    names = ("beta 0.1", "1 literals", "4 literals")
+    heads = [f"wine-SmallMLP-relu-0-3, best, {name}" for name in names]
+    assert [line for line in text.splitlines() if line.startswith("wine")] == heads
+    table = (tmp_path / "run/landscape.md").read_text()
+    assert "best, beta 0.1 | best, 1 literals | best, 4 literals |" in table
 
 
 def seen(folder, pattern):
