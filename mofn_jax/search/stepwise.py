@@ -194,7 +194,7 @@ def other_thresholds(
     used = np.unique(np.concatenate([unit.inputs for unit in literals]))
     if per_input == 1 or not len(used):
         return [NO_LITERALS] * len(literals)
-    places = -(-len(inputs) * np.arange(per_input) // per_input)
+    places = np.minimum(-(-len(inputs) * np.arange(per_input) // per_input), len(inputs) - 1)
     values = np.empty((per_input, len(used)), inputs.dtype)
     at_once = max(1, memory_budget // (2 * inputs.itemsize * len(inputs)))
     for some in chunks(len(used), at_once):

@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 from sklearn.tree import DecisionTreeClassifier
 
+import mofn_jax as mofn
 from experiments import optimality, rivals
 
 
@@ -130,6 +131,16 @@ def test_budgets_of_other_layers(tmp_path, monkeypatch):
     assert units["decision tree"] == units["logistic regression"] == {("drawn", 3)}
     with pytest.raises(flags.Error, match="conv_0 of CNN is not a dense layer"):
         run(tmp_path, layers="conv_0", **(options | {"datasets": "digits", "networks": "CNN"}))
+
+
+def test_the_front_of_all_searches_is_that_of_the_default():
+    rng = np.random.default_rng(0)
+    weights, inputs = rng.standard_normal((20, 3)), rng.standard_normal((90, 20))
+    side = rivals.Side(inputs, inputs @ weights > 1)
+    literals, fronts = optimality.all_fronts(weights, side, 60, "layer")
+    assert list(fronts) == ["weight order", "exact", "stepwise", "best"]
+    assert str(fronts["best"]) == str(mofn.extract_layer(weights, *side))
+    assert len(literals) == 3
 
 
 def test_the_tree_of_few_tests_is_the_start_of_a_larger_one():
