@@ -89,6 +89,7 @@ def each_unit(
     stage: str | None = None,
     axes: Sequence[str] = AXES,
     in_small_pieces: bool = True,
+    one_by_one: bool = False,
 ) -> Iterator[_Result]:
     """What work makes of each unit, as many units at a time as the memory budget allows.
 
@@ -101,6 +102,7 @@ def each_unit(
       axes: of the mesh, those along which units are divided.
       in_small_pieces: whether a CPU gets no more units at a time than it works on in about a
         second, so that progress is seen.
+      one_by_one: whether the work is on one unit at a time of a core, and long: then two for each.
     """
     done = 0
     if stage is not None:
@@ -109,6 +111,8 @@ def each_unit(
     if resources.mesh is None and platform() == "cpu":
         if in_small_pieces:
             at_once = min(at_once, cpu_count() * _CORE_BYTES // max(1, bytes_per_unit))
+        if one_by_one:
+            at_once = min(at_once, 2 * cpu_count())
         at_once = max(1, at_once // cpu_count()) * cpu_count()
     at_once = full_rounds(at_once, resources.mesh, axes)
     for units in chunks(num_units, at_once):

@@ -123,6 +123,7 @@ def stepwise(
         + 128 * rows,
         resources=resources,
         stage="stepwise",
+        one_by_one=True,
     )
     return RuleFront(tuple(found), targets.sum(0), num_examples, num_inputs)
 

@@ -108,7 +108,7 @@ def _walked(
     memory_budget = resources.memory_budget // 4
     most = max(1, memory_budget // (ORDER_BYTES * (largest + 2)))
     size = -(-largest // -(-largest // most))
-    quiet = resources.quiet()._replace(memory_budget=memory_budget)
+    quiet = resources.quiet()._replace(memory_budget=2 * memory_budget)
 
     def walk_units(units: slice) -> list[list[Candidate]]:
         some, some_targets = literals[units], targets[:, units]
