@@ -112,7 +112,8 @@ def extract_layer(
 
     Raises:
       ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
-        boolean, an unknown search, an option that the search does not have or out of its range,
+        boolean, an unknown search or one that returns something else than a front of each unit, an
+        option that the search does not have or out of its range,
         max_literals or memory_budget below 1, a mesh of other axes, arrays that differ between
         processes.
 
@@ -146,6 +147,11 @@ def extract_layer(
         inputs, resources = _columns_at_hand(inputs, resources)
         literals = _layer_literals(weights, inputs, targets, resources)
         front = strategy(literals, inputs, targets, resources=resources, **options)
+    if not isinstance(front, RuleFront) or len(front.units) != targets.shape[1]:
+        raise ValueError(
+            f"search: expected it to return a RuleFront of {targets.shape[1]} units, got "
+            f"{len(front.units) if isinstance(front, RuleFront) else type(front).__name__}"
+        )
     return refine_front(front, inputs, targets, memory_budget=memory_budget) if refine else front
 
 

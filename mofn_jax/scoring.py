@@ -14,7 +14,7 @@ Either way counts are exact integers.
 Axis letters: E examples, N literals taken, M needed, n inputs, u units, W words of 32 examples.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import jax
@@ -237,9 +237,8 @@ def least_ranks(
     num_literals = len(order.ranks) - 1
     if num_literals > MOST_LITERALS_FOR_BITS:
         hold = walk_start(*targets.shape)
-        return walk(
-            literals, inputs, targets, order, hold, hold.copy(), resources=resources, bits=bits
-        )
+        walked = walk(literals, inputs, targets, order, hold, resources=resources, bits=bits)
+        return (least for least, _ in walked)
     return _score(
         literals,
         inputs,
@@ -264,11 +263,10 @@ def walk(
     targets: np.ndarray,
     order: PrefixOrder,
     hold: np.ndarray,
-    next_hold: np.ndarray,
     *,
     resources: Resources,
     bits: np.ndarray | None = None,
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """As `score_layer`, of the rules over literals taken before and some of these.
 
     Args:
@@ -276,9 +274,10 @@ def walk(
       inputs, targets: as in `score_layer`.
       order: of those rules, its ranks [S + 1, .].
       hold: [u, 32 W] int32, how many of the literals taken before hold on each example.
-      next_hold: as `hold`, filled in with how many hold when these are taken too; another array, as
-        a unit may be done twice.
       resources, bits: as in `least_ranks`.
+
+    Yields:
+      For each unit the least ranks, and [32 W] how many of all the literals taken hold.
     """
     return _score(
         literals,
@@ -291,7 +290,6 @@ def walk(
         resources=resources,
         bits=bits,
         hold=hold,
-        next_hold=next_hold,
     )
 
 
@@ -340,15 +338,14 @@ def _score(
     resources,
     bits,
     hold=None,
-    next_hold=None,
-) -> Iterator[np.ndarray]:
-    """What a kernel makes of each unit; a walk goes on from `hold`, and fills in `next_hold`."""
+) -> Iterator:
+    """What a kernel makes of each unit; a walk goes on from `hold`."""
     num_examples, num_units = targets.shape
     mesh = resources.mesh
     if mesh is not None:
         ranks = [meshes.place_whole(array, mesh) for array in ranks]
 
-    def score(units: slice) -> np.ndarray:
+    def score(units: slice) -> Iterable:
         packed, examples = _pack(
             literals[units],
             inputs,
@@ -365,8 +362,8 @@ def _score(
             scored = _score_units(packed, examples, *ranks, kernel=kernel, mesh=mesh)
             scored = jax.tree.map(meshes.to_host, scored)
         if hold is not None:
-            scored, held = scored
-            next_hold[units] = held[: units.stop - units.start, : next_hold.shape[1]]
+            least, held = scored
+            scored = [*zip(least, held[:, : hold.shape[1]], strict=True)]
         return scored[: units.stop - units.start]  # without the padding
 
     words_per_unit = 3 * num_literals + (32 if hold is None else 128)

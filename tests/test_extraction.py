@@ -264,6 +264,18 @@ def test_one_example_one_input():
     assert (rule.m, rule.literals, rule.error) == (0, (), 0)
 
 
+@pytest.mark.parametrize(
+    ("search", "got"),
+    [
+        (lambda *_, **__: [], "list"),
+        (lambda _, inputs, targets, **__: mofn.RuleFront((), targets.sum(0), *inputs.shape), "0"),
+    ],
+)
+def test_a_search_that_returns_something_else(search, got):
+    with pytest.raises(ValueError, match=f"search: .* RuleFront of 4 units, got {got}$"):
+        mofn.extract_layer(*random_layer(5), search=search)
+
+
 @pytest.mark.parametrize("search", list(mofn.SEARCHES))
 @pytest.mark.parametrize("memory_budget", [1, 2**29])
 def test_progress_counts_every_unit_once_and_names_every_stage(search, memory_budget):

@@ -313,15 +313,28 @@ def test_ranges_of_an_input_are_found():
     assert errors[4] < 10 < errors[1]
 
 
-def test_few_thresholds_of_each_of_many_inputs():
+@pytest.mark.parametrize(("per_input", "several"), [(1, 0), (3, 300), (4, 241)])
+def test_inputs_that_gain_most_have_more_thresholds(per_input, several):
     rng = np.random.default_rng(0)
-    weights, inputs = rng.standard_normal((300, 1)), rng.random((64, 300))
-    targets = inputs @ weights > 0
-    found = [
-        mofn.extract_layer(weights, inputs, targets, search="stepwise", thresholds_per_input=count)
-        for count in (3, 4)
-    ]
-    assert str(found[0]) == str(found[1])  # 4 of each would be 1,200 literals
+    inputs, gains = rng.random((64, 300)), rng.permutation(300) / 300
+    pools = []
+
+    def note_pools(*arguments):
+        made = pools_of(*arguments)
+        pools.extend(made[0])
+        return made
+
+    pools_of = stepwise._pools
+    literals = Literals(np.arange(300), np.full(300, 0.4), np.zeros(300, bool), gains)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepwise, "_pools", note_pools)
+        options = {"thresholds_per_input": per_input}
+        stepwise.stepwise([literals], inputs, inputs[:, :1] > 0.7, **options)
+    (pool,) = pools
+    np.testing.assert_array_equal(pool.inputs[:300], np.arange(300))
+    counts = np.bincount(pool.inputs)
+    assert counts.sum() == 300 + several * (per_input - 1) <= 1024
+    np.testing.assert_array_equal(counts > 1, gains.argsort().argsort() >= 300 - several)
 
 
 def test_memory_budget_and_known_bits_change_nothing():

@@ -26,7 +26,7 @@ def best(
     *,
     exact_literals: int | None = None,
     stepwise_literals: int = 60,
-    stepwise_inputs: int = 512,
+    stepwise_inputs: int = 768,
     thresholds_per_input: int = 4,
     polish_literals: int = 10,
     refine_literals: int = 60,

@@ -1,11 +1,12 @@
 """Stepwise search: rules of up to a hundred literals, found one literal at a time.
 
 Of each unit the literals to choose from are all of them or, of many inputs, those of largest weight
-and those of largest information gain, and the same at quantiles of their inputs: a rule may so tell
-apart more than two ranges of an input. From no literals on, the search takes in the literal that
-helps most, for M, one less or one more, and takes one out again where the smaller set is then the
-best of its size so far; `mofn_jax.search.steps` says what helps. The best set of every size is
-kept; of the small ones each literal is exchanged for the best other one, until that helps no more.
+and those of largest information gain; and, as many as there is room for, those that gain most at
+quantiles of their inputs too: a rule may so tell apart more than two ranges of an input. From no
+literals on, the search takes in the literal that helps most, for M, one less or one more, and takes
+one out again where the smaller set is then the best of its size so far; `mofn_jax.search.steps`
+says what helps. The best set of every size is kept; of the small ones each literal is exchanged for
+the best other one, until that helps no more.
 
 Axis letters: E examples, N literals, M needed, K the largest N, L literals to choose from,
 n inputs, u units, W words of 32 examples.
@@ -29,7 +30,7 @@ from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import NO_SET, SIGNS
 from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, search_unit
 
-_MOST_CHOICES = 1024  # literals with more than one threshold of an input among them
+_MOST_CHOICES = 1024  # literals to choose from, thresholds beside their inputs' own among them
 
 
 def stepwise(
@@ -38,7 +39,7 @@ def stepwise(
     targets: np.ndarray,
     *,
     stepwise_literals: int = 60,
-    stepwise_inputs: int = 512,
+    stepwise_inputs: int = 768,
     thresholds_per_input: int = 4,
     polish_literals: int = 10,
     signs: str = "weights",
@@ -56,8 +57,8 @@ def stepwise(
       stepwise_inputs: how many of a unit's literals the search chooses from: half of them the first
         in order, the others those of largest information gain, if it is known.
       thresholds_per_input: the most thresholds of one input: beside a literal's own the quantiles
-        that part the examples evenly, such as the quartiles. Fewer where all of them would make
-        more than 1,024 literals to choose from, L.
+        that part the examples evenly, such as the quartiles; of all inputs or, as there are then at
+        most 1,024 literals to choose from, of those of largest information gain.
       polish_literals: the largest N of which literals are exchanged in the end.
       signs: "weights" for the literals as given; "free" for each of them or its negation.
       max_literals: a limit on N, like `stepwise_literals`.
@@ -80,8 +81,9 @@ def stepwise(
             f"stepwise_literals: expected at most {MOST_LITERALS}, got {stepwise_literals}"
         )
     pool_inputs = min(stepwise_inputs, num_inputs)
-    per_input = min(thresholds_per_input, max(1, _MOST_CHOICES // pool_inputs))
-    pool_size = pool_inputs * per_input
+    more = thresholds_per_input - 1
+    several = min(pool_inputs, max(0, _MOST_CHOICES - pool_inputs) // max(1, more))
+    pool_size = pool_inputs + several * more
     largest = min(stepwise_literals, pool_size, most_literals(max_literals, num_inputs))
     examples = pack_examples(np.ones(num_examples, bool))
     static = {
@@ -94,7 +96,8 @@ def stepwise(
     def search(units: slice) -> list[tuple[Candidate, ...]]:
         some = literals[units]
         known = None if bits is None else bits[units]
-        pools, pool_bits = _pools(some, inputs, known, pool_inputs, per_input, resources)
+        sizes = pool_inputs, several, thresholds_per_input
+        pools, pool_bits = _pools(some, inputs, known, *sizes, resources)
         counts = np.array([len(unit.inputs) for unit in pools], np.int32)
         best = meshes.divide(
             _search_units,
@@ -151,22 +154,28 @@ def _pools(
     inputs: np.ndarray,
     bits: np.ndarray | None,
     pool_inputs: int,
+    several: int,
     per_input: int,
     resources: Resources,
 ) -> tuple[list[Literals], np.ndarray]:
-    """Of each unit the literals to choose from, and word by word their bits: [u, W, L]."""
+    """Of each unit the literals to choose from, and word by word their bits: [u, W, L].
+
+    They are of `pool_inputs` inputs, `several` of them with more thresholds than their own.
+    """
     memory_budget = resources.memory_budget // 4
     positions = [choose_pool(unit, pool_inputs) for unit in literals]
     own = [unit.take(which) for unit, which in zip(literals, positions, strict=True)]
-    others = other_thresholds(own, inputs, per_input, memory_budget)
+    some = [unit.take(np.sort(_by_gain(unit)[:several])) for unit in own]
+    others = other_thresholds(some, inputs, per_input, memory_budget)
     own_bits: Iterable[np.ndarray]
     if bits is None:
         own_bits = literal_bits(own, inputs, pool_inputs, memory_budget)
     else:
         own_bits = (unit[which] for unit, which in zip(bits, positions, strict=True))
-    other_bits = literal_bits(others, inputs, pool_inputs * (per_input - 1), memory_budget)
+    num_others = several * (per_input - 1)
+    other_bits = literal_bits(others, inputs, num_others, memory_budget)
     num_words = -(-len(inputs) // 32)
-    pool_bits = np.zeros((len(literals), num_words, pool_inputs * per_input), np.uint32)
+    pool_bits = np.zeros((len(literals), num_words, pool_inputs + num_others), np.uint32)
     pools = []
     for unit, *pair in zip(pool_bits, own, others, own_bits, other_bits, strict=True):
         first, second, first_bits, second_bits = pair
@@ -217,10 +226,15 @@ def choose_pool(literals: Literals, size: int) -> np.ndarray:
     count = len(literals.inputs)
     if count <= size:
         return np.arange(count)
-    first = np.arange(count)
-    by_gain = first if literals.gains is None else np.argsort(-literals.gains, kind="stable")
-    ranked = np.concatenate([first[: size // 2], by_gain])
+    ranked = np.concatenate([np.arange(size // 2), _by_gain(literals)])
     return np.sort(np.array(list(dict.fromkeys(ranked.tolist()))[:size]))
+
+
+def _by_gain(literals: Literals) -> np.ndarray:
+    """The positions of the literals, largest information gain first; in order if it is unknown."""
+    if literals.gains is None:
+        return np.arange(len(literals.inputs))
+    return np.argsort(-literals.gains, kind="stable")
 
 
 def _candidates(

@@ -118,12 +118,11 @@ def _walked(
         for first in range(0, largest, size):
             order = prefix_order_from(first, first + size, largest)
             taken = [unit.take(slice(first, first + size)) for unit in some]
-            next_hold = np.empty_like(hold)
-            found = walk(taken, inputs, some_targets, order, hold, next_hold, resources=quiet)
-            for i, ranks in enumerate(found):
+            found = [*walk(taken, inputs, some_targets, order, hold, resources=quiet)]
+            for i, (ranks, _) in enumerate(found):
                 rules = front_of_prefixes(ranks, order, some[i], num_inputs)
                 fronts[i] = whatever_length([*fronts[i], *rules])
-            hold = next_hold
+            hold = np.stack([held for _, held in found])
             done = units.start + len(some) * min(first + size, largest) // largest
             resources.report("long weight order", done, len(literals))
         return fronts
