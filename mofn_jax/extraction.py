@@ -113,9 +113,8 @@ def extract_layer(
     Raises:
       ValueError: shapes that disagree, NaN or infinity, no examples or inputs, targets that are not
         boolean, an unknown search or one that returns something else than a front of each unit, an
-        option that the search does not have or out of its range,
-        max_literals or memory_budget below 1, a mesh of other axes, arrays that differ between
-        processes.
+        option that the search does not have or out of its range, max_literals or memory_budget
+        below 1, a mesh of other axes, arrays that differ between processes.
 
     Example:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
