@@ -11,7 +11,6 @@ from mofn_jax.extraction import (
     explain_layer,
     extract_layer,
     extract_network,
-    layer_targets,
 )
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
 from mofn_jax.layers import (
@@ -39,6 +38,7 @@ from mofn_jax.scoring import score_layer, score_unit
 from mofn_jax.search import SEARCHES, Search
 from mofn_jax.search.exact import provable_literals
 from mofn_jax.search.refine import refine_front
+from mofn_jax.sites import layer_targets
 from mofn_jax.thresholds import (
     Thresholds,
     best_thresholds,

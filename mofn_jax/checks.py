@@ -51,9 +51,9 @@ def booleans(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
 
 
 def class_labels(
-    name: str, array: Any, num_classes: int, num_examples: int | None = None
+    name: str, array: Any, num_classes: int | None, num_examples: int | None = None
 ) -> np.ndarray:
-    """The labels on the host, [E] int32 in 0..num_classes-1.
+    """The labels on the host, [E] int32 in 0..num_classes-1, or from 0 if that is None.
 
     Raises:
       ValueError: naming the argument.
@@ -61,10 +61,10 @@ def class_labels(
     array = matrix(name, array, [num_examples])
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected integers, got dtype {array.dtype}")
-    if array.min() < 0 or array.max() >= num_classes:
+    most = np.iinfo(np.int32).max if num_classes is None else num_classes - 1
+    if array.min() < 0 or array.max() > most:
         raise ValueError(
-            f"{name}: expected labels in 0..{num_classes - 1}, "
-            f"got values from {array.min()} to {array.max()}"
+            f"{name}: expected labels in 0..{most}, got values from {array.min()} to {array.max()}"
         )
     return array.astype(np.int32)
 

@@ -1,52 +1,74 @@
 """What enters and leaves each layer of a trained network.
 
-The network is traced once. Calls of Dense and Conv are intercepted and marked, and the marks show
-in the traced program what enters each layer and, followed through elementwise functions, what
-leaves its nonlinearity. So it works for any Linen module, not only for ours.
+The network is traced, whatever framework it is written in, and its layers are found in the program
+(see `mofn_jax.products`). A layer's weights are *effective* ones: of the linear map from what
+enters it to what reaches its nonlinearity, as the network computes it.
 
-Axis letters: E examples, n inputs, u units, k classes; H, W, C rows, columns and channels of what
-enters a convolution, H', W' rows and columns of what leaves it.
+Axis letters: E examples, P positions, n inputs, u units, k classes, C channels, K of a kernel's
+window.
 """
 
+import operator
 import warnings
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
-import jax.extend.core as jex
 import numpy as np
-from flax.traverse_util import flatten_dict
-from jax.ad_checkpoint import checkpoint_name
 
 from mofn_jax import checks
+from mofn_jax.capture import (
+    Asked,
+    Logits,
+    Run,
+    Weighted,
+    asked_of,
+    cached,
+    layers_of,
+    probes_of,
+    run_of,
+    weights_of,
+)
+from mofn_jax.frameworks import as_network
+from mofn_jax.products import Convolution, Layers, NotExplained, Product
 
-
-class Convolution(NamedTuple):
-    """How a kernel moves over its input, rows before columns."""
-
-    strides: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]  # zeros before and after
+# The share of the rise that a nonlinearity may fall and still count as rising: silu falls by 3%.
+_DIP = 0.05
+# Recomputed sums may be as far from the network's, root mean square of a unit: bfloat16 has 0.4%.
+_TOLERANCE = 0.02
 
 
 class Layer(NamedTuple):
-    """A layer of a trained network on some examples."""
+    """A layer of a trained network on some examples.
 
-    name: str  # as in the parameter tree, "/" between levels
+    The sum of a unit is `inputs @ weights + bias`, of a convolution over its patch. Its activation
+    rises with it: where the nonlinearity, or a scale before it, turns it around, the signs of the
+    weights and of the bias are turned.
+    """
+
+    name: str  # where its kernel lies in the parameters, "/" between levels
     kind: str  # "dense", "conv" or "softmax"
-    weights: np.ndarray  # [n, u]; of a convolution [rows, columns, C, u]
-    bias: np.ndarray  # [u]
-    inputs: np.ndarray  # [E, n]; of a convolution [E, H, W, C]
-    activations: np.ndarray  # [E, u], after the nonlinearity; softmax: logits; conv: [E, H', W', u]
+    weights: np.ndarray  # [n, u]; of a convolution [*K, C, u]; of groups, their share of n or C
+    bias: np.ndarray  # [u]; [*P, u] where it differs from position to position
+    inputs: np.ndarray  # [E, *P, n]; of a convolution [E, *P, C], as rows, columns and channels
+    activations: np.ndarray  # [E, *P, u], after the nonlinearity; softmax: logits
     predictions: np.ndarray  # [E] int32, the class of the network's largest logit
     convolution: Convolution | None = None
+    groups: int = 1  # as many runs of units each read a run of the inputs or channels of their own
+    note: str = ""  # what to know of where it ends: no nonlinearity, or one that does not rise
+    every_position: bool = False  # E counts pairs of an example and a position, of a layer's many
+    kernel_shape: tuple[int, ...] | None = None  # and n is, of a convolution, [*K, C]
+    input_names: tuple[str, ...] | None = None  # [n], of what a unit reads
 
 
 def layer_names(
-    network: nn.Module, params: Any, inputs, *, call_kwargs: Mapping[str, Any] | None = None
+    network: Any,
+    params: Any,
+    inputs,
+    *,
+    call_kwargs: Mapping[str, Any] | None = None,
+    logits: Logits = None,
+    predictions=None,
 ) -> tuple[str, ...]:
     """The names of the layers that `capture_layers`, of the same arguments, captures.
 
@@ -54,346 +76,334 @@ def layer_names(
       ValueError: no inputs, inputs not finite, or as `capture_layers` for the network.
     """
     inputs = checks.matrix("inputs", inputs[:1], [None] * max(1, np.ndim(inputs)))
-    program = _program_for(network, _variables(params), inputs, None, call_kwargs)
-    return tuple(call.name for call in program.calls)
+    asked = asked_of(as_network(network, params, call_kwargs), inputs, logits, predictions is None)
+    layers = cached(layers_of, asked)
+    _warn(layers.passed_over)
+    return tuple(product.name for product in layers.products)
 
 
 def capture_layers(
-    network: nn.Module,
+    network: Any,
     params: Any,
     inputs,
     *,
     layers: Sequence[str] | None = None,
     batch_size: int = 256,
     call_kwargs: Mapping[str, Any] | None = None,
+    logits: Logits = None,
+    predictions=None,
 ) -> tuple[Layer, ...]:
-    """What enters and leaves each Dense and Conv layer of a trained network.
+    """What enters and leaves each layer of a trained network.
 
-    The network may return its logits, or a tuple, list or mapping whose first element they are.
-    Between the layers there may be anything; layers with parameters that are neither Dense on
-    [E, n] nor ungrouped two-dimensional Conv, or that are called several times, are passed over and
-    named in a warning. What leaves a layer is taken after the elementwise functions that follow it,
-    such as relu; where its output goes several ways, or into something else than a layer or a pool,
-    it is taken before them, and a warning says so.
+    A layer is a product, dense or a convolution, of what depends on the inputs with parameters. Its
+    bias and normalisations by constants, as batch normalisation is in inference, are folded into
+    its weights. What leaves it is taken after the functions of each element that follow, such as a
+    relu; where something else follows (a normalisation of what leaves it, a sum with something
+    else), it is taken there, and `Layer.note` says so. Each layer is recomputed from its weights on
+    some examples; one of which this fails is passed over. What is passed over is named in a
+    warning, with the reason.
 
     Args:
-      network: a Linen module.
-      params: its parameters, or all its variables as {"params": ..., ...}.
+      network: a Linen module; an NNX module; or a function of (params, inputs), as a network of
+        Equinox, `lambda model, inputs: jax.vmap(model)(inputs)`, or Haiku.
+      params: its parameters, or all variables of a Linen module as {"params": ..., ...}; None with
+        an NNX module, which holds its own and is read as for inference. Leaves of a function's
+        parameters that are no arrays are constants.
       inputs: [E, ...] inputs of the network.
       layers: names of the layers to capture; None for all.
       batch_size: examples at a time.
       call_kwargs: keyword arguments of the network's call, such as {"train": False}.
+      logits: which of the network's outputs are its logits, [E, k], or [E, T, k] at each token: a
+        key of them or a function of them. By default the first element of a tuple or list, a
+        mapping's "logits", or else the only output of shape [E, k]. A single logit, [E, 1], is
+        that of the second of two classes.
+      predictions: [E] integers from 0, the classes that hidden layers are explained about, instead
+        of those of the logits: for a network without classes.
 
     Returns:
       The layers, input side first.
 
     Raises:
-      ValueError: no inputs, inputs not finite, a name that no layer has, batch_size below 1, or a
-        network that does not return logits [E, k].
+      ValueError: no inputs, inputs not finite or too large for the network, a name that no layer
+        has, batch_size below 1, predictions of another shape or not integers from 0, no logits, or
+        several that could be them, logits that are not finite, or a network without layers.
     """
-    inputs = checks.matrix("inputs", inputs, [None] * max(1, np.ndim(inputs)))
-    num_examples = len(inputs)
-    batch_size = min(checks.at_least("batch_size", batch_size, 1), num_examples)
-    variables = _variables(params)
-    program = _program_for(network, variables, inputs[:batch_size], layers, call_kwargs)
-    if program.warning:
-        warnings.warn(program.warning, stacklevel=2)
-    sides: list[np.ndarray] = []
-    for stop in range(batch_size, num_examples + batch_size, batch_size):
-        # All of one size, the last starting early: each size would be traced and compiled.
-        stop = min(stop, num_examples)
-        batch = slice(stop - batch_size, stop)
-        values = program.run(*jax.tree.leaves((variables, inputs[batch])))
-        if not sides:
-            sides = [np.empty((num_examples, *value.shape[1:]), value.dtype) for value in values]
-        for side, value in zip(sides, values, strict=True):
-            side[batch] = value
-    *sides, logits = sides
-    predictions = logits.argmax(-1).astype(np.int32)
+    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
+    names = [product.name for product in reader.found.products]
+    for name in layers or ():
+        checks.known("layers", name, names)
+    wanted = tuple(i for i, name in enumerate(names) if layers is None or name in layers)
+    passed_over = dict(reader.found.passed_over) if layers is None else {}
+    run = reader.run_of(wanted)
+    values: list[np.ndarray] = []
+    probed: list[np.ndarray] = []
+    for rows, some, sums in reader.batches(run):
+        if not values:
+            values, probed = [_room_for(value, len(reader.inputs)) for value in some], sums
+        for value, part in zip(values, some, strict=True):
+            if value is not part:
+                value[rows] = part
+    classes = reader.classes(slice(None), values, run)
     captured = []
-    for call, enters, leaves in zip(program.calls, sides[::2], sides[1::2], strict=True):
-        parameters = variables["params"]
-        for part in call.path:
-            parameters = parameters[part]
-        weights = np.asarray(parameters["kernel"])
-        captured.append(
-            Layer(
-                name=call.name,
-                kind=call.kind,
-                weights=weights,
-                bias=np.asarray(
-                    parameters.get("bias", np.zeros_like(weights, shape=weights.shape[-1:]))
-                ),
-                inputs=enters,
-                activations=leaves,
-                predictions=predictions,
-                convolution=call.convolution,
-            )
-        )
+    for i, (enters, leaves), weights, probe in zip(
+        wanted, run.sides, reader.weights_of(wanted), probed, strict=True
+    ):
+        product = reader.found.products[i]
+        layer = _layer(product, weights, values[enters], values[leaves], classes)
+        try:
+            captured.append(_checked(layer, weights, probe, reader.batch_size))
+        except NotExplained as reason:
+            passed_over[product.name] = str(reason)
+    _warn(passed_over)
     return tuple(captured)
+
+
+def read_layer(
+    network: Any,
+    params: Any,
+    inputs,
+    name: str,
+    *,
+    batch_size: int = 256,
+    call_kwargs: Mapping[str, Any] | None = None,
+    logits: Logits = None,
+    predictions=None,
+) -> Iterator[Layer]:
+    """A layer, a batch of examples after another: the whole of it may not fit.
+
+    The arguments and errors are those of `capture_layers`.
+
+    Raises:
+      NotExplained: a layer whose sums cannot be recomputed.
+    """
+    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
+    names = [product.name for product in reader.found.products]
+    wanted = (names.index(checks.known("name", name, names)),)
+    run = reader.run_of(wanted)
+    ((enters, leaves),) = run.sides
+    layer = None
+    for rows, some, sums in reader.batches(run):
+        classes = reader.classes(rows, some, run)
+        if layer is None:
+            product, (weights,) = reader.found.products[wanted[0]], reader.weights_of(wanted)
+            layer = _layer(product, weights, some[enters], some[leaves], classes)
+            layer = _checked(layer, weights, sums[0], reader.batch_size)
+        yield layer._replace(inputs=some[enters], activations=some[leaves], predictions=classes)
 
 
 def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
     """The receptive patch of a convolution's units at one position.
 
     Args:
-      layer: a convolution of kernel [rows, columns, C, u].
-      position: row and column in what leaves the layer.
+      layer: a convolution of kernel [*K, C, u].
+      position: of images row and column, in what leaves the layer.
 
     Returns:
-      [E, rows * columns * C], flattened as the kernel is; zeros where padding reaches outside.
+      [E, K * C], flattened as the kernel is; zeros where padding reaches outside. Of a convolution
+      in groups, of the channels of all groups.
 
     Raises:
       ValueError: a layer that is no convolution, or a position that its units do not have.
     """
     if layer.convolution is None:
         raise ValueError(f"layer: expected a convolution, got {layer.name!r} of kind {layer.kind}")
-    sizes = layer.activations.shape[1:3]
-    if not all(0 <= at < size for at, size in zip(position, sizes, strict=True)):
+    sizes = layer.activations.shape[1:-1]
+    if len(position) != len(sizes) or not all(map(operator.contains, map(range, sizes), position)):
         raise ValueError(
-            f"position: expected row and column from 0 and below {sizes}, got {tuple(position)}"
+            f"position: expected {'row and column' if len(sizes) == 2 else 'numbers'} from 0 and "
+            f"below {sizes}, got {tuple(position)}"
         )
-    strides, dilation, padding = layer.convolution
-    rows, columns, channels, _ = layer.weights.shape
-    num_examples, height, width, _ = layer.inputs.shape
-    patch = np.zeros((num_examples, rows, columns, channels), layer.inputs.dtype)
-    row, column = (
-        position[axis] * strides[axis] - padding[axis][0] + dilation[axis] * np.arange(size)
-        for axis, size in enumerate((rows, columns))
-    )
-    inside_rows = np.flatnonzero((row >= 0) & (row < height))
-    inside_columns = np.flatnonzero((column >= 0) & (column < width))
-    patch[:, inside_rows[:, None], inside_columns] = layer.inputs[
-        :, row[inside_rows][:, None], column[inside_columns]
-    ]
-    return patch.reshape(num_examples, -1)
+    num_examples = len(layer.inputs)
+    return cut_pairs(layer, np.arange(num_examples), np.tile(position, (num_examples, 1)))
 
 
-class _Call(NamedTuple):
-    """A call of a layer in the traced program."""
+def cut_pairs(layer: Layer, examples: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """What units read at some pairs of an example and a position.
 
-    path: tuple[str, ...]
-    kind: str
-    convolution: Convolution | None
+    Args:
+      layer: any layer.
+      examples: [S] integers.
+      positions: [S, P] integers, for P axes of positions in what leaves the layer.
 
-    @property
-    def name(self) -> str:
-        return "/".join(self.path)
-
-
-class _Program(NamedTuple):
-    """A traced network, compiled to give what enters and leaves its layers."""
-
-    calls: tuple[_Call, ...]
-    run: Callable[..., Sequence[jax.Array]]  # to what enters and leaves each call, then logits
-    warning: str
-
-
-def _variables(params: Any) -> Mapping[str, Any]:
-    params = nn.meta.unbox(params)
-    return params if "params" in params else {"params": params}
-
-
-def _program_for(network, variables, inputs, layers, call_kwargs) -> _Program:
-    """The program for inputs of this shape; kept, if the network can be hashed, to compile once."""
-    leaves, structure = jax.tree.flatten((variables, inputs))
-    shapes = tuple(  # of the dtype that JAX gives them: float64 is float32 without 64 bits
-        jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype))
-        for leaf in leaves
-    )
-    asked = (
-        network,
-        structure,
-        shapes,
-        layers if layers is None else tuple(layers),
-        tuple(sorted((call_kwargs or {}).items())),
-    )
-    try:
-        hash(asked)
-    except TypeError:
-        return _program.__wrapped__(*asked)
-    return _program(*asked)
-
-
-@lru_cache(maxsize=64)
-def _program(network, structure, shapes, layers, call_kwargs) -> _Program:
-    seen: list[tuple[tuple[str, ...], Convolution | None]] = []
-
-    def mark(next_call, args, kwargs, context):
-        module = context.module
-        if context.method_name != "__call__" or not args:
-            return next_call(*args, **kwargs)
-        if type(module) is nn.Dense and args[0].ndim == 2:
-            convolution = None
-        elif type(module) is nn.Conv and _is_explained(module, args[0]):
-            convolution = _convolution(module, args[0])
-        else:
-            return next_call(*args, **kwargs)
-        seen.append((module.path, convolution))
-        label = str(len(seen) - 1)
-        outputs = next_call(checkpoint_name(args[0], f"enters {label}"), *args[1:], **kwargs)
-        return checkpoint_name(outputs, f"leaves {label}")
-
-    def logits(*leaves):
-        variables, inputs = jax.tree.unflatten(structure, leaves)
-        with nn.intercept_methods(mark):
-            outputs = network.apply(variables, inputs, **dict(call_kwargs))
-        if isinstance(outputs, Mapping):
-            outputs = tuple(outputs.values())
-        if isinstance(outputs, tuple | list):
-            outputs = outputs[0]
-        if np.ndim(outputs) != 2:
-            raise ValueError(f"network: expected logits [E, k], got shape {np.shape(outputs)}")
-        return outputs
-
-    traced = jax.make_jaxpr(logits)(*shapes)
-    (logits_variable,) = traced.jaxpr.outvars
-    marks = {
-        equation.params["name"]: equation.outvars[0]
-        for equation in traced.jaxpr.eqns
-        if equation.primitive.name == "name"
-    }
-    times_called = Counter(path for path, _ in seen)
-    calls, sides, unclear = [], [], []
-    for i, (path, convolution) in enumerate(seen):
-        enters, leaves = marks.get(f"enters {i}"), marks.get(f"leaves {i}")
-        if times_called[path] > 1 or enters is None or leaves is None:
-            continue  # named below, as a layer that is not explained
-        kind = "dense" if convolution is None else "conv"
-        if (
-            kind == "dense"
-            and _shape(leaves) == _shape(logits_variable)
-            and logits_variable in _computed_from(leaves, traced.jaxpr, elementwise=False)
-        ):
-            kind = "softmax"
-        else:
-            leaves, is_clear = _after_nonlinearity(leaves, traced.jaxpr)
-            if not is_clear:
-                unclear.append("/".join(path))
-        calls.append(_Call(path, kind, convolution))
-        sides.append((enters, leaves))
-    explained = {call.path for call in calls}
-    parameters = flatten_dict(jax.tree.unflatten(structure, shapes)[0]["params"])
-    others = sorted({"/".join(path[:-1]) for path in parameters if path[:-1] not in explained})
-    warning = ""
-    if others:
-        warning += f"layers that are not explained: {', '.join(others)}. "
-    if unclear:
-        warning += (
-            "layers whose output goes several ways, or not into a layer or pool, explained before "
-            "any nonlinearity: "
-            f"{', '.join(unclear)}."
-        )
-    names = [call.name for call in calls]
-    for name in layers or ():
-        checks.known("layers", name, names)
-    wanted = [i for i, name in enumerate(names) if layers is None or name in layers]
-    outputs = [side for i in wanted for side in sides[i]]
-    jaxpr = traced.jaxpr.replace(outvars=[*outputs, logits_variable])
-    run = jax.jit(jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, traced.consts)))
-    return _Program(tuple(calls[i] for i in wanted), run, warning.strip())
-
-
-def _is_explained(module: nn.Conv, inputs: jax.Array) -> bool:
-    """Whether its units are sums over one patch of zero-padded images."""
-    return (
-        inputs.ndim == 4
-        and not isinstance(module.kernel_size, int)
-        and len(module.kernel_size) == 2
-        and module.feature_group_count == 1
-        and _pair(module.input_dilation) == (1, 1)
-        and module.mask is None
-        and module.padding not in ("CIRCULAR", "REFLECT", "CAUSAL")
-    )
-
-
-def _convolution(module: nn.Conv, inputs: jax.Array) -> Convolution:
-    strides, dilation = _pair(module.strides), _pair(module.kernel_dilation)
-    padding = module.padding
-    if isinstance(padding, str):
-        kernel_size = _pair(module.kernel_size)
-        extent = [(size - 1) * d + 1 for size, d in zip(kernel_size, dilation, strict=True)]
-        pads = jax.lax.padtype_to_pads(inputs.shape[1:3], extent, strides, padding)
-    else:
-        pads = [_pair(side) for side in _pair(padding)]
-    rows, columns = ((int(before), int(after)) for before, after in pads)
-    return Convolution(strides, dilation, (rows, columns))
-
-
-def _pair(value: Any) -> tuple[Any, ...]:
-    """A value for rows and one for columns, from one for both, or from None for 1."""
-    if value is None:
-        return (1, 1)
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
-_ELEMENTWISE = frozenset(
+    Returns:
+      [S, n], or [S, K * C] of a convolution, flattened as the kernel is.
     """
-    abs add and atan2 broadcast_in_dim cbrt ceil clamp convert_element_type copy cos cosh div eq erf
-    erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min
-    mul ne neg not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan
-    tanh xor checkpoint closed_call custom_jvp_call custom_vjp_call jit pjit
-    """.split()
-)
+    if layer.convolution is None:
+        return layer.inputs[(examples, *positions.T)]
+    window = layer.weights.shape[:-2]
+    ones = (1,) * len(window)
+    index = [examples.reshape(-1, *ones)]
+    is_inside = np.ones((len(examples), *ones), bool)
+    for axis, (stride, dilation, (before, _)) in enumerate(zip(*layer.convolution, strict=True)):
+        places = positions[:, axis, None] * stride - before + dilation * np.arange(window[axis])
+        places = places.reshape(-1, *(size if i == axis else 1 for i, size in enumerate(window)))
+        size = layer.inputs.shape[1 + axis]
+        is_inside = is_inside & (places >= 0) & (places < size)
+        index.append(np.clip(places, 0, size - 1))
+    patch = layer.inputs[tuple(index)]
+    patch[~is_inside] = 0
+    return patch.reshape(len(examples), -1)
 
-# What may read a layer that has no nonlinearity of its own: the next layer, a pool, a flatten.
-_PASSES_ON = frozenset(
+
+def group_inputs(layer: Layer, inputs: np.ndarray, group: int) -> np.ndarray:
+    """Of what all units read [S, n], or [S, K * C], the share of a group's units."""
+    if layer.groups == 1:
+        return inputs
+    channels = layer.inputs.shape[-1]
+    size = channels // layer.groups
+    shares = inputs.reshape(len(inputs), -1, channels)[..., group * size : (group + 1) * size]
+    return shares.reshape(len(inputs), -1)
+
+
+class _Reader(NamedTuple):
+    """A network and its inputs."""
+
+    arrays: Sequence[Any]  # its parameters
+    inputs: np.ndarray
+    predictions: np.ndarray | None  # given by the user
+    batch_size: int
+    asked: Asked
+    found: Layers
+
+    def run_of(self, wanted: tuple[int, ...]) -> Run:
+        return cached(run_of, self.asked, wanted, self.batch_size)
+
+    def weights_of(self, wanted: tuple[int, ...]) -> list[Weighted]:
+        return cached(weights_of, self.asked, wanted)(self.arrays)
+
+    def batches(self, run: Run) -> Iterator[tuple[slice, list[np.ndarray], list[np.ndarray]]]:
+        """The examples of each batch, the values on them, and the sums at its probed pairs.
+
+        All batches are of one size, the last starting early: each size would be compiled.
+        """
+        dtype = jax.dtypes.canonicalize_dtype(self.inputs.dtype)
+        for start in range(0, len(self.inputs), self.batch_size):
+            stop = min(start + self.batch_size, len(self.inputs))
+            with np.errstate(over="ignore"):
+                batch = self.inputs[stop - self.batch_size : stop].astype(dtype, copy=False)
+            if dtype.kind == "f" and not np.isfinite(batch).all():
+                raise ValueError(f"inputs: too large for the network's {dtype}")
+            outputs = [np.asarray(output) for output in run.function(*self.arrays, batch)]
+            seen_before = start - (stop - self.batch_size)
+            values = [value[seen_before:] for value in outputs[: run.num_values]]
+            yield slice(start, stop), values, outputs[run.num_values :]
+
+    def classes(self, rows: slice, values: Sequence[np.ndarray], run: Run) -> np.ndarray:
+        """What is predicted of some examples: as given, or the class of the largest logit."""
+        if self.predictions is not None:
+            return self.predictions[rows]
+        assert run.logits is not None
+        return _predicted(values[run.logits])
+
+
+def _reader(
+    network: Any,
+    params: Any,
+    inputs: Any,
+    batch_size: int,
+    call_kwargs: Mapping[str, Any] | None,
+    logits: Logits,
+    predictions: Any,
+) -> _Reader:
+    inputs = checks.matrix("inputs", inputs, [None] * max(1, np.ndim(inputs)))
+    if predictions is not None:
+        predictions = checks.class_labels("predictions", predictions, None, len(inputs))
+    described = as_network(network, params, call_kwargs)
+    asked = asked_of(described, inputs, logits, predictions is None)
+    return _Reader(
+        described.arrays,
+        inputs,
+        predictions,
+        min(checks.at_least("batch_size", batch_size, 1), len(inputs)),
+        asked,
+        cached(layers_of, asked),
+    )
+
+
+def _room_for(batch: np.ndarray, num_examples: int) -> np.ndarray:
+    """An array for the values of all examples: the batch itself, if that has all of them."""
+    if len(batch) == num_examples:
+        return batch
+    return np.empty((num_examples, *batch.shape[1:]), batch.dtype)
+
+
+def _layer(
+    product: Product,
+    weighted: Weighted,
+    enters: np.ndarray,
+    leaves: np.ndarray,
+    predictions: np.ndarray,
+) -> Layer:
+    """The layer, of weights before any scale."""
+    return Layer(
+        name=product.name,
+        kind=product.kind,
+        weights=np.asarray(weighted.weights),
+        bias=np.asarray(weighted.bias),
+        inputs=enters,
+        activations=leaves,
+        predictions=predictions,
+        convolution=product.geometry.convolution,
+        groups=product.geometry.groups,
+        note=product.note,
+    )
+
+
+def _checked(layer: Layer, weighted: Weighted, sums: np.ndarray, batch_size: int) -> Layer:
+    """The layer with its effective weights, if from them come the sums that the network computed.
+
+    Args:
+      layer: with weights before any scale, on the first batch at least.
+      weighted: of the layer.
+      sums: [S, u], the network's, at the probed pairs of the first batch.
+      batch_size: of that batch.
+
+    Raises:
+      NotExplained: a scale that is not the same at all positions, or other sums.
     """
-    concatenate conv_general_dilated convert_element_type copy dot_general name pad reduce_max
-    reduce_sum reduce_window_max reduce_window_sum reshape squeeze transpose
-    """.split()
-)
+    probes = probes_of((batch_size, *layer.activations.shape[1:-1]))
+    scale, bias, rise, fall = (np.asarray(value) for value in weighted[1:])
+    num_units = scale.shape[-1]
+    if (scale != scale.reshape(-1, num_units)[0]).any():
+        raise NotExplained("its scale differs from position to position")
+    scale = scale.reshape(-1, num_units)[0]
+    reads = cut_pairs(layer, probes[:, 0], probes[:, 1:]).astype(np.float64)
+    kernel = layer.weights.reshape(-1, num_units) * scale.astype(np.float64)
+    linear, size = np.empty(sums.shape), np.empty(sums.shape)
+    for group, units in enumerate(np.split(np.arange(num_units), layer.groups)):
+        read = group_inputs(layer, reads, group)
+        linear[:, units] = read @ kernel[:, units]
+        size[:, units] = np.abs(read) @ np.abs(kernel[:, units])
+    bias_there = bias[tuple(probes[:, 1:].T)]
+    off = _root_mean_square(linear + bias_there - sums)
+    if (off > _TOLERANCE * _root_mean_square(sums - bias_there) + 1e-5 * size.max(0)).any():
+        raise NotExplained("its sums are not those of its weights")
+    if (bias == bias.reshape(-1, num_units)[0]).all():
+        bias = bias.reshape(-1, num_units)[0]
+    sign = np.where((fall > rise) & (rise <= _DIP * fall), -1, 1).astype(scale.dtype)
+    bends = np.minimum(rise, fall) > _DIP * np.maximum(rise, fall)
+    note = layer.note
+    if bends.any():
+        note += "; " * bool(note)
+        note += f"the activation of {bends.sum()} of {num_units} units is not monotone in the sum"
+    return layer._replace(weights=layer.weights * (scale * sign), bias=bias * sign, note=note)
 
 
-def _computed_from(
-    start: jex.Var, jaxpr: jex.Jaxpr, *, elementwise: bool
-) -> dict[jex.Var, jex.JaxprEqn | None]:
-    """The variables that are computed from this one and constants alone, in order.
-
-    With `elementwise`, only those of its shape that are computed element by element.
-    """
-    found: dict[jex.Var, jex.JaxprEqn | None] = {start: None}
-    for equation in jaxpr.eqns:
-        operands = _operands(equation)
-        if not operands or not all(operand in found for operand in operands):
-            continue
-        if elementwise and not _is_elementwise(equation, _shape(start)):
-            continue
-        found |= dict.fromkeys(equation.outvars, equation)
-    return found
+def _root_mean_square(array: np.ndarray) -> np.ndarray:
+    """Of each column."""
+    return np.sqrt(np.square(array, dtype=np.float64).mean(0))
 
 
-def _operands(equation: jex.JaxprEqn) -> list[jex.Var]:
-    return [v for v in equation.invars if not isinstance(v, jex.Literal)]
+def _predicted(logits: np.ndarray) -> np.ndarray:
+    """The class of the largest logit, or of two classes the second if its one logit is above 0."""
+    if not np.isfinite(logits).all():
+        raise ValueError("network: its logits hold NaN or infinity; expected finite numbers")
+    if logits.shape[-1] == 1:
+        return (logits[..., 0] > 0).astype(np.int32)
+    return logits.argmax(-1).astype(np.int32)
 
 
-def _shape(variable: jex.Var | jex.Literal) -> tuple[int, ...] | None:
-    return getattr(variable.aval, "shape", None)
-
-
-def _is_elementwise(equation: jex.JaxprEqn, shape: tuple[int, ...] | None) -> bool:
-    if equation.primitive.name not in _ELEMENTWISE:
-        return False
-    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-    if inner is not None:
-        inner = getattr(inner, "jaxpr", inner)
-        return all(_is_elementwise(e, shape) for e in inner.eqns)
-    return all(_shape(v) in ((), shape) for v in (*equation.invars, *equation.outvars))
-
-
-def _after_nonlinearity(leaves: jex.Var, jaxpr: jex.Jaxpr) -> tuple[jex.Var, bool]:
-    """What is left of a layer's output after elementwise functions, and whether that is clear."""
-    found = _computed_from(leaves, jaxpr, elementwise=True)
-    used = dict.fromkeys(v for v in jaxpr.outvars if v in found)
-    users = []
-    for equation in jaxpr.eqns:
-        if not all(v in found for v in equation.outvars):
-            operands = [v for v in _operands(equation) if v in found]
-            used |= dict.fromkeys(operands)
-            users += [equation] * bool(operands)
-    if len(used) > 1:
-        return leaves, False
-    if list(used) == [leaves] and not all(e.primitive.name in _PASSES_ON for e in users):
-        return leaves, False  # a normalisation or a sum comes before the nonlinearity
-    # Where nothing uses it, it is an output of the network's beside the logits.
-    return next(iter(used)) if used else list(found)[-1], True
+def _warn(passed_over: Mapping[str, str]) -> None:
+    if passed_over:
+        reasons = ", ".join(f"{name} ({why})" for name, why in passed_over.items())
+        warnings.warn(f"layers that are not explained: {reasons}", stacklevel=3)

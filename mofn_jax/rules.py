@@ -5,7 +5,7 @@ Axis letters: E examples, n inputs, u units.
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,8 +39,13 @@ class Rule(NamedTuple):
     max_literals: int | None = None  # the most literals it was allowed when it was chosen
     layer: str = ""
     unit_threshold: float | None = None  # "on" means an activation of at least this; None: softmax
-    position: tuple[int, int] | None = None  # of a convolution, the row and column explained
-    kernel_shape: tuple[int, int, int] | None = None  # of a convolution: rows, columns, channels
+    position: tuple[int, ...] | None = None  # where the unit is explained; of images row and column
+    every_position: bool = False  # whether it is explained at every position of its layer
+    kernel_shape: tuple[int, ...] | None = None  # of a convolution: rows, columns, channels
+    first_input: int = (
+        0  # of the layer's inputs, or channels, the first that the unit's group reads
+    )
+    input_names: tuple[str, ...] | None = None  # of what the unit reads
 
     @property
     def skill(self) -> float:
@@ -194,8 +199,12 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
     where += f"unit {rule.unit}"
     if rule.unit_threshold is not None:
         where += f" >= {rule.unit_threshold:.4g}"
-    if rule.position is not None:
+    if rule.every_position:
+        where += " at every position"
+    elif rule.position is not None and len(rule.position) == 2:
         where += f" at row {rule.position[0]}, column {rule.position[1]}"
+    elif rule.position is not None:
+        where += f" at position {', '.join(map(str, rule.position))}"
     measures = f"error {rule.error:.1%}, baseline {rule.baseline_error:.1%}, "
     if rule.held_out_error is not None and rule.held_out_baseline_error is not None:
         measures += f"held-out error {rule.held_out_error:.1%}, "
@@ -213,6 +222,8 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
       >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
       ['x4 < 0.1']
     """
+    if input_names is None:
+        input_names = rule.input_names
     if input_names is not None and len(input_names) < _inputs_needed([rule]):
         raise ValueError(
             f"input_names: the rule needs at least {_inputs_needed([rule])}, got {len(input_names)}"
@@ -222,10 +233,11 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
         if input_names is not None:
             return input_names[i]
         if rule.kernel_shape is None:
-            return f"x{i}"
-        row, column, channel = (int(index) for index in np.unravel_index(i, rule.kernel_shape))
-        rows, columns, _ = rule.kernel_shape
-        return f"c{channel}[{row - (rows - 1) // 2:+d},{column - (columns - 1) // 2:+d}]"
+            return f"x{rule.first_input + i}"
+        *place, channel = np.unravel_index(i, rule.kernel_shape)
+        middle = ((size - 1) // 2 for size in rule.kernel_shape)
+        offsets = (f"{index - center:+d}" for index, center in zip(place, middle, strict=False))
+        return f"c{rule.first_input + channel}[{','.join(offsets)}]"
 
     return [
         f"{name(literal.input)} {'<' if literal.negated else '>='} {literal.threshold:.4g}"
@@ -257,10 +269,15 @@ def rules_from_json(text: str) -> tuple[Rule, ...]:
         return tuple(
             Rule(**fields)._replace(
                 literals=tuple(Literal(**literal) for literal in fields["literals"]),
-                position=fields["position"] and tuple(fields["position"]),
-                kernel_shape=fields["kernel_shape"] and tuple(fields["kernel_shape"]),
+                position=_tuple(fields["position"]),
+                kernel_shape=_tuple(fields["kernel_shape"]),
+                input_names=_tuple(fields.get("input_names")),
             )
             for fields in records
         )
     except (TypeError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"text: expected a JSON list of rules ({error})") from error
+
+
+def _tuple(value: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(value)

@@ -1,0 +1,127 @@
+"""Networks of several frameworks as functions of arrays: what is traced is the same for all.
+
+A network is a Linen module and its parameters, an NNX module, which holds its own, or a function of
+parameters and inputs, as Equinox and Haiku have them. Here each becomes a function that can be
+compared and hashed, so that what was compiled for one serves all of the same shapes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax import nnx
+
+
+class LinenCall(NamedTuple):
+    """Calls a Linen module."""
+
+    module: nn.Module
+    structure: Any
+    options: tuple[tuple[str, type, Any], ...]
+
+    def __call__(self, *arrays: jax.Array) -> Any:
+        variables = jax.tree.unflatten(self.structure, arrays[:-1])
+        return self.module.apply(variables, arrays[-1], **_keywords(self.options))
+
+
+class NnxCall(NamedTuple):
+    """Calls an NNX module, set to inference: no dropout, and averages that were kept."""
+
+    graph: Any
+    structure: Any
+    options: tuple[tuple[str, type, Any], ...]
+
+    def __call__(self, *arrays: jax.Array) -> Any:
+        module = nnx.merge(self.graph, jax.tree.unflatten(self.structure, arrays[:-1]))
+        module.eval()
+        return module(arrays[-1], **_keywords(self.options))
+
+
+class FunctionCall(NamedTuple):
+    """Calls a function of parameters, of which those that are no arrays are part of it."""
+
+    function: Callable[..., Any]
+    structure: Any
+    static: tuple[tuple[int, Any], ...]  # by place, the leaves that are no arrays
+    options: tuple[tuple[str, type, Any], ...]
+
+    def __call__(self, *arrays: jax.Array) -> Any:
+        leaves = list(arrays[:-1])
+        for place, leaf in self.static:
+            leaves.insert(place, leaf)
+        params = jax.tree.unflatten(self.structure, leaves)
+        return self.function(params, arrays[-1], **_keywords(self.options))
+
+
+Call = LinenCall | NnxCall | FunctionCall
+
+
+class Network(NamedTuple):
+    """A network as a function of arrays."""
+
+    call: Call  # call(*arrays, inputs)
+    arrays: Sequence[Any]  # its parameters
+    paths: tuple[tuple[str, ...], ...]  # where each of them lies
+
+
+def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None) -> Network:
+    """The network as a function of its parameters' arrays, and these.
+
+    Args:
+      network: a Linen module, an NNX module, or a function of parameters and inputs.
+      params: the parameters of a Linen module or function; None with an NNX module.
+      call_kwargs: keyword arguments of the network's call.
+
+    Raises:
+      ValueError: a network that is none of these, or parameters beside an NNX module's own.
+    """
+    # True and 1 are equal, and so are 1 and 1.0: what they are is part of what is asked.
+    options = tuple(
+        (name, type(value), value) for name, value in sorted((call_kwargs or {}).items())
+    )
+    if isinstance(network, nn.Module):
+        params = nn.meta.unbox(params)
+        variables = params if "params" in params else {"params": params}
+        leaves, structure = jax.tree_util.tree_flatten_with_path(variables)
+        paths = [_names(path) for path, _ in leaves]
+        paths = [path[1:] if path[0] == "params" else path for path in paths]
+        return Network(
+            LinenCall(network, structure, options), [leaf for _, leaf in leaves], tuple(paths)
+        )
+    if isinstance(network, nnx.Module):
+        if params is not None:
+            raise ValueError("params: an NNX module holds its own parameters; expected None")
+        graph, state = nnx.split(network)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(state)
+        paths = [_names(path[:-1]) for path, _ in leaves]  # without the "value" of each
+        return Network(
+            NnxCall(graph, structure, options), [leaf for _, leaf in leaves], tuple(paths)
+        )
+    if not callable(network):
+        raise ValueError(
+            "network: expected a Linen module, an NNX module or a function of parameters and "
+            f"inputs, got {type(network).__name__}"
+        )
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for _, leaf in leaves]
+    static = tuple((place, leaf) for place, (_, leaf) in enumerate(leaves) if not is_array[place])
+    held = [leaf for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
+    return Network(
+        FunctionCall(network, structure, static, options),
+        [leaf for _, leaf in held],
+        tuple(_names(path) for path, _ in held),
+    )
+
+
+def _keywords(options: Sequence[tuple[str, type, Any]]) -> dict[str, Any]:
+    return {name: value for name, _, value in options}
+
+
+def _names(path: Sequence[Any]) -> tuple[str, ...]:
+    """The parts of a path in a tree, as text."""
+    return tuple(
+        str(next(getattr(key, field) for field in ("key", "idx", "name") if hasattr(key, field)))
+        for key in path
+    )
