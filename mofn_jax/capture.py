@@ -6,7 +6,6 @@ Axis letters: E examples, P positions, S pairs of the two, n inputs, u units, k 
 K of a kernel's window.
 """
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -52,10 +51,16 @@ class Asked(NamedTuple):
 
 def asked_of(network: Network, inputs: np.ndarray, logits: Logits, has_logits: bool) -> Asked:
     """What to trace for a network and inputs [E, ...]."""
-    # Of the dtypes that JAX gives them: float64 is float32 without 64 bits.
-    arrays = jax.eval_shape(lambda *arrays: arrays, *network.arrays)
-    one = jax.ShapeDtypeStruct(inputs.shape[1:], jax.dtypes.canonicalize_dtype(inputs.dtype))
-    return Asked(network.call, network.paths, tuple(arrays), one, logits, has_logits)
+    arrays = tuple(_traced_as(np.shape(array), array.dtype) for array in network.arrays)
+    one = _traced_as(inputs.shape[1:], inputs.dtype)
+    return Asked(network.call, network.paths, arrays, one, logits, has_logits)
+
+
+def _traced_as(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """Of the dtype that JAX gives it: float64 is float32 without 64 bits; random keys stay."""
+    if not jnp.issubdtype(dtype, jax.dtypes.extended):
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return jax.ShapeDtypeStruct(shape, dtype)
 
 
 def cached(function: Any, *arguments: Any) -> Any:
@@ -206,13 +211,13 @@ def _logits(outputs: Any, which: Logits, num_examples: int) -> jax.Array:
         outputs = which(outputs)
     elif which is not None:
         try:
-            outputs = operator.getitem(outputs, which)
+            outputs = outputs[which]
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"logits: the network's outputs have no {which!r}") from error
     while isinstance(outputs, tuple | list | Mapping):
         if isinstance(outputs, tuple | list) and outputs:
             outputs = outputs[0]
-        elif "logits" in outputs:
+        elif isinstance(outputs, Mapping) and "logits" in outputs:
             outputs = outputs["logits"]
         else:
             outputs = _only_matrix(outputs, num_examples)

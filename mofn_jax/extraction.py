@@ -6,7 +6,6 @@ candidate rules, keep the fronts, choose by beta, measure on held-out examples.
 Axis letters: E examples, n inputs, u units, k classes.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +41,7 @@ from mofn_jax.sites import (
     layer_targets,
     most_informative,
     name_rules,
+    num_positions,
     runs_of_units,
     unit_inputs,
 )
@@ -362,7 +362,7 @@ def _explain(
     if has_positions(first) and positions == "all":
         if first.kind != "softmax":
             _, thresholds = most_informative(batches, **resources)
-        total = math.prod(first.activations.shape[1:-1])
+        total = num_positions(first)
         layer = at_pairs(batches, draw_pairs(batches.num_examples, total, seed))
         if held_out is not None:
             other = at_pairs(held_out, draw_held_out_pairs(held_out.num_examples, total, seed))

@@ -43,6 +43,11 @@ def has_positions(layer: Layer) -> bool:
     return layer.activations.ndim > 2
 
 
+def num_positions(layer: Layer) -> int:
+    """At how many positions of an example a unit is computed."""
+    return math.prod(layer.activations.shape[1:-1])
+
+
 def draw_pairs(num_examples: int, num_positions: int, seed: int) -> np.ndarray:
     """Distinct pairs of an example and a position, to find rules on.
 
@@ -216,6 +221,8 @@ def layer_targets(
         places = np.ravel_multi_index(tuple(positions.T), activations.shape[1:-1])
         activations = activations[(slice(None), *positions.T, np.arange(num_units))]
         predictions = position_predictions(layer)[:, places]
+    elif predictions.ndim > 1:
+        position_predictions(layer)  # it says why not
     if layer.kind == "softmax":
         # A single logit is that of the second of two classes.
         classes = np.arange(num_units) if num_units > 1 else 1

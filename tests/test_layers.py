@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import mofn_jax as mofn
-from mofn_jax import layers
+from mofn_jax import capture
+from mofn_jax.layers import read_layer
 
 IMAGES = np.random.default_rng(0).standard_normal((11, 8, 8, 1)).astype(np.float32)
 
@@ -143,7 +144,7 @@ def test_sequential_with_activations():
 
 
 class Unusual(nn.Module):
-    """With layers that are not explained, and one whose output goes two ways."""
+    """With groups, a layer called twice, and one whose output goes two ways."""
 
     @nn.compact
     def __call__(self, x):
@@ -157,13 +158,15 @@ class Unusual(nn.Module):
         return nn.Dense(3, name="head")(nn.relu(x) + jnp.cumsum(x, axis=1))
 
 
-def test_what_is_not_explained_is_named():
+def test_what_is_unusual():
     network = Unusual()
-    params = start(network)
-    with pytest.warns(UserWarning, match="not explained: grouped, norm, shared. .*: split"):
-        captured = mofn.capture_layers(network, params, IMAGES)
-    assert [layer.name for layer in captured] == ["Conv_0", "split", "head"]
-    split = captured[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        captured = by_name(mofn.capture_layers(network, start(network), IMAGES))
+    assert list(captured) == ["Conv_0", "grouped", "shared[0]", "shared[1]", "split", "head"]
+    assert captured["grouped"].groups == 2
+    split = captured["split"]
+    assert split.note == "it ends where its output goes several ways"
     np.testing.assert_allclose(
         split.activations, split.inputs @ split.weights + split.bias, rtol=1e-4, atol=1e-5
     )
@@ -181,33 +184,22 @@ class Applied(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("body", "is_clear"),
+    ("body", "note"),
     [
-        (lambda x: nn.relu(nn.BatchNorm(use_running_average=True)(nn.Conv(1, (3, 3))(x))), False),
-        (lambda x: nn.relu(nn.Conv(1, (3, 3))(x) + x), False),
-        (lambda x: nn.max_pool(nn.Conv(1, (3, 3))(x), (2, 2)), True),
-        (lambda x: nn.Conv(1, (3, 3))(x), True),
+        (lambda x: nn.relu(nn.Conv(1, (3, 3))(x) + x), "before a nonlinearity: add follows"),
+        (lambda x: nn.max_pool(nn.Conv(1, (3, 3))(x), (2, 2)), ""),
+        (lambda x: nn.Conv(1, (3, 3))(x), ""),
     ],
 )
-def test_a_layer_explained_before_its_nonlinearity_is_named(body, is_clear):
+def test_a_layer_that_ends_before_a_nonlinearity(body, note):
     network = Applied(body)
     variables = network.init(jax.random.key(0), IMAGES)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        first, head = mofn.capture_layers(network, variables, IMAGES)
-    assert ["before any nonlinearity: Conv_0" in str(w.message) for w in caught] == [True] * (
-        not is_clear
-    )
-    assert (head.name, head.kind) == ("head", "softmax")
+    first, head = mofn.capture_layers(network, variables, IMAGES)
+    assert note in first.note
+    assert bool(note) == bool(first.note)
+    assert (head.name, head.kind, head.note) == ("head", "softmax", "")
     expected = nn.Conv(1, (3, 3)).apply({"params": variables["params"]["Conv_0"]}, IMAGES)
     np.testing.assert_allclose(first.activations, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_convolution_over_one_axis_is_not_explained():
-    network = Applied(lambda x: nn.relu(nn.Conv(4, 3)(x)))
-    with pytest.warns(UserWarning, match="not explained: Conv_0"):
-        (head,) = mofn.capture_layers(network, start(network), IMAGES)
-    assert head.name == "head"
 
 
 def test_boxed_parameters():
@@ -220,7 +212,7 @@ def test_boxed_parameters():
 
 def test_logits_of_another_shape():
     network = nn.Conv(3, (3, 3))
-    with pytest.raises(ValueError, match=r"network: expected logits \[E, k\], got shape"):
+    with pytest.raises(ValueError, match=r"expected logits \[E, k\].*, got shape \[E, 8, 8, 3\]"):
         mofn.capture_layers(network, start(network), IMAGES)
 
 
@@ -261,11 +253,115 @@ def test_bad_input(inputs, options, message):
 def test_same_shapes_trace_once():
     network = mofn.MLP(2)
     params = start(network)
+
+    def traces():
+        return capture.layers_of.cache_info().misses, capture.run_of.cache_info().misses
+
     mofn.capture_layers(network, params, IMAGES)
-    before = layers._program.cache_info().misses
+    found, run = traces()
     mofn.capture_layers(network, jax.tree.map(lambda a: a + 1, params), IMAGES + 1)
-    assert layers._program.cache_info().misses == before
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        mofn.capture_layers(network, params, IMAGES, layers=["softmax"])
-    assert layers._program.cache_info().misses == before + 1
+    assert traces() == (found, run)
+    mofn.capture_layers(network, params, IMAGES, layers=["softmax"])
+    assert traces() == (found, run + 1)
+
+
+def linear(params, x):
+    """Logits and what else such a network returns."""
+    x = x.reshape(len(x), -1)
+    hidden = nn.tanh(x @ params["hidden"])
+    return {"features": hidden, "scores": hidden @ params["head"], "images": x}
+
+
+LINEAR = {
+    "hidden": np.random.default_rng(0).standard_normal((64, 5), np.float32),
+    "head": np.random.default_rng(1).standard_normal((5, 3), np.float32),
+}
+
+
+def test_which_outputs_are_the_logits():
+    expected = np.asarray(linear(LINEAR, IMAGES)["scores"])
+    for logits in ("scores", lambda outputs: outputs["scores"]):
+        _, head = mofn.capture_layers(linear, LINEAR, IMAGES, logits=logits)
+        assert head.kind == "softmax"
+        np.testing.assert_array_equal(head.predictions, expected.argmax(1))
+    with pytest.raises(
+        ValueError, match=r"logits: .* got \['features'\], \['images'\], \['scores'\]"
+    ):
+        mofn.capture_layers(linear, LINEAR, IMAGES)
+    with pytest.raises(ValueError, match="logits: the network's outputs have no 'score'"):
+        mofn.capture_layers(linear, LINEAR, IMAGES, logits="score")
+    _, head = mofn.capture_layers(
+        lambda params, x: {"loss": x.sum(), "out": linear(params, x)["scores"]}, LINEAR, IMAGES
+    )
+    np.testing.assert_array_equal(head.predictions, expected.argmax(1))
+
+
+def test_predictions_instead_of_logits():
+    classes = np.arange(11) % 4
+    hidden, head = mofn.capture_layers(linear, LINEAR, IMAGES, predictions=classes)
+    assert (hidden.kind, head.kind) == ("dense", "dense")
+    np.testing.assert_array_equal(hidden.predictions, classes)
+    (one,) = mofn.extract_network(
+        linear,
+        LINEAR,
+        IMAGES,
+        held_out=IMAGES,
+        layers=["hidden"],
+        predictions=classes,
+        held_out_predictions=classes,
+        betas=[0.1],
+    )
+    assert len(one.at(beta=0.1)) == 5
+    for wrong, message in (
+        (classes[1:], r"predictions: expected shape \[11\]"),
+        (classes - 1, "predictions: expected labels in 0"),
+        (classes / 2, "predictions: expected integers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mofn.capture_layers(linear, LINEAR, IMAGES, predictions=wrong)
+    with pytest.raises(ValueError, match="held_out_predictions: expected with predictions"):
+        mofn.extract_network(linear, LINEAR, IMAGES, held_out=IMAGES, predictions=classes)
+
+
+def test_a_single_logit_is_of_two_classes():
+    kernel = np.random.default_rng(0).standard_normal((64, 1), np.float32)
+
+    def network(params, x):
+        return x.reshape(len(x), -1) @ params["kernel"]
+
+    (layer,) = mofn.capture_layers(network, {"kernel": kernel}, IMAGES)
+    says = (IMAGES.reshape(11, -1) @ kernel)[:, 0] > 0
+    np.testing.assert_array_equal(layer.predictions, says)
+    assert layer.kind == "softmax"
+    targets, _ = mofn.layer_targets(layer, None)
+    np.testing.assert_array_equal(targets[:, 0], says)
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs", "message"),
+    [
+        (
+            lambda p, x: (x / 0) @ p["w"],
+            np.ones((4, 3)),
+            "network: its logits hold NaN or infinity",
+        ),
+        (lambda p, x: (x @ p["w"])[:-1], np.ones((4, 3)), r"got shape \[1, 2\]"),
+        (lambda p, x: x @ p["w"], np.full((4, 3), 1e300), "inputs: too large for the network's"),
+        (lambda p, x: (x @ p["w"])[:, 0], np.ones((4, 3)), r"expected logits .* got shape \[E\]"),
+    ],
+)
+def test_bad_networks(network, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        mofn.capture_layers(network, {"w": np.ones((3, 2), np.float32)}, inputs)
+
+
+def test_batches_give_what_the_whole_gives():
+    network = mofn.CNN(3, conv_blocks=((4,),), dense=())
+    params = start(network)
+    whole, _ = mofn.capture_layers(network, params, IMAGES)
+    parts = list(read_layer(network, params, IMAGES, "conv_0", batch_size=4))
+    assert [len(part.inputs) for part in parts] == [4, 4, 3]
+    for field in ("inputs", "activations", "predictions"):
+        joined = np.concatenate([getattr(part, field) for part in parts])
+        np.testing.assert_array_equal(joined, getattr(whole, field))
+    np.testing.assert_array_equal(parts[0].weights, whole.weights)
