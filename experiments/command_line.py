@@ -10,6 +10,7 @@ import jax
 from absl import flags
 
 from mofn_jax import checks
+from mofn_jax.sites import POSITIONS
 
 
 def parse(
@@ -51,6 +52,13 @@ def define_list(
         flags.register_validator(
             name, set(known).issuperset, f"one of them is not of {sorted(known)}", values
         )
+
+
+def define_positions(values: flags.FlagValues) -> None:
+    """The flag of the scripts that explain convolutions."""
+    flags.DEFINE_enum(
+        "positions", "all", list(POSITIONS), "Where filters are explained.", flag_values=values
+    )
 
 
 def define_compilation_cache(values: flags.FlagValues) -> None:

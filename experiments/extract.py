@@ -2,9 +2,13 @@
 
     python -m experiments.extract --dataset=digits --network=CNN --activation=relu
 
-Rules are found on training examples and measured on test examples. The working directory receives
-config.json, layers.csv, rules.json, rules.txt, landscape.png and the parameters; a run that is
-interrupted leaves whole files of the layers already done.
+Rules are found on training examples and measured on test examples: of a convolution at every
+position, or with --positions=most_informative, as in the paper, each filter at one. Last comes the
+network as a whole: what the rules of all its classes answer together, and how often as it does.
+
+The working directory receives config.json, layers.csv, rules.json, rules.txt, landscape.png,
+answers.txt and the parameters; a run that is interrupted leaves whole files of the layers already
+done.
 
 On several devices: --mesh=units:4,examples:2. On several hosts, each runs this command with the
 same flags and its own number as --process_id, --coordinator=HOST:PORT of the first, and their
@@ -16,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
+import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
@@ -38,6 +44,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "num_examples", None, "Training examples to find rules on.", 1, flag_values=values
     )
     flags.DEFINE_string("params", None, "Parameters to restore, not train.", flag_values=values)
+    command_line.define_positions(values)
     define_extraction_flags(values)
 
 
@@ -111,13 +118,66 @@ def main(argv: Sequence[str]) -> None:
             progress=bar.update,
             on_stage=bar.stage,
             on_layer=finish,
+            positions=options.positions,
             **extraction,
         )
+        sides = (examples, dataset.test.inputs)
+        answers = answers_of_network(network, params, sides, results, options, mesh, bar)
     if not first:
         return
     print(outputs.summary(results))
     print(f"\nfound on {len(examples)} training examples, held out {len(dataset.test.inputs)}")
+    text = "".join(f"about {about}, {answer}\n\n" for about, answer in answers.items())
+    outputs.write_text(workdir / "answers.txt", text)
+    print("\nthe network as a whole, as the rules of all classes answer together:")
+    for line in text.splitlines():
+        if line.startswith("about"):
+            print(line)
     print(f"tables, rules, picture and parameters are in {workdir}")
+
+
+def answers_of_network(
+    network: nn.Module,
+    params: Any,
+    sides: tuple[np.ndarray, np.ndarray],
+    results: Sequence[mofn.LayerRules],
+    options: flags.FlagValues,
+    mesh: Mesh | None,
+    bar: UnitBar,
+) -> dict[str, mofn.Answers]:
+    """What the rules of all classes answer together, by what they are about.
+
+    Args:
+      network: a Linen module.
+      params: its parameters.
+      sides: its inputs on which rules are found, and held-out ones.
+      results: of its layers.
+      options: of the script.
+      mesh: devices to divide the work among.
+      bar: shows the progress.
+    """
+    layers = [mofn.capture_layers(network, params, side, layers=["softmax"])[0] for side in sides]
+    said, others = (layer.predictions for layer in layers)
+    bar.start("inputs", int(said.max()) + 1)
+    answers = {
+        "its inputs": mofn.explain_predictions(
+            sides[0],
+            said,
+            held_out=(sides[1], others),
+            search=options.search,
+            memory_budget=options.memory_budget,
+            mesh=mesh,
+            progress=bar.update,
+            on_stage=bar.stage,
+        )
+    }
+    for result in results:
+        if result.kind == "softmax":
+            *_, rules = (*result.rules.values(), *result.by_length.values())
+            answers["what enters its softmax layer"] = mofn.answer_from_rules(
+                rules, layers[0].inputs, said, held_out=(layers[1].inputs, others)
+            )
+    return answers
 
 
 if __name__ == "__main__":

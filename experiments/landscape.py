@@ -68,6 +68,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
+    command_line.define_positions(values)
     flags.DEFINE_string("workdir", "runs/landscape", "Where to write.", flag_values=values)
     trained.define_flags(values, networks=["CNN", "VGG", "Autoencoder", "MLP"], seeds=[0])
 
@@ -82,12 +83,13 @@ def main(argv: Sequence[str]) -> None:
     workdir = Path(options.workdir)
     which = ["networks", "activations", "seeds", "searches", "layers", "shown_betas"]
     kept.open_folder(workdir, options, may_differ=which)
+    chosen = {"betas": betas, "lengths": lengths, "positions": options.positions}
     rows: list[LandscapeRow] = []
     softmax_rules = ""
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     for case in tqdm(cases, unit="network"):
         folder = workdir / "cases" / trained.name(case, options)
-        rows += case_rows(case, options, {"betas": betas, "lengths": lengths}, folder)
+        rows += case_rows(case, options, chosen, folder)
         if rows:
             write_landscape(workdir, rows, shown)
         if case.seed == seeds[0]:

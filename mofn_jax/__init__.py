@@ -1,6 +1,8 @@
 """M-of-N rules for every unit of every layer of a trained network, with their error."""
 
 from mofn_jax import plots, report
+from mofn_jax.answers import Answers, answer_from_rules, explain_predictions
+from mofn_jax.arrays import layer_from_arrays
 from mofn_jax.bits import pack_examples
 from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
@@ -57,6 +59,7 @@ __all__ = [
     "DEFAULT_BETAS",
     "MLP",
     "SEARCHES",
+    "Answers",
     "Autoencoder",
     "Candidate",
     "Convolution",
@@ -73,6 +76,7 @@ __all__ = [
     "Split",
     "Thresholds",
     "TrainResult",
+    "answer_from_rules",
     "best_thresholds",
     "binarize_targets",
     "capture_layers",
@@ -80,11 +84,13 @@ __all__ = [
     "describe_devices",
     "evaluate_rules",
     "explain_layer",
+    "explain_predictions",
     "extract_layer",
     "extract_network",
     "format_literals",
     "format_rule",
     "information_gain",
+    "layer_from_arrays",
     "layer_names",
     "layer_targets",
     "literal_truth",

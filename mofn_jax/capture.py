@@ -138,8 +138,8 @@ def _weighted(program: Program, product: Product, values: dict[jex.Var, jax.Arra
     over_positions = tuple(range(scale.ndim - 1))
     return Weighted(
         _wide(product.geometry.weights.arranged(weights)),
-        scale,
-        bias,
+        _wide(scale),
+        _wide(bias),
         rise.sum(over_positions),
         fall.sum(over_positions),
     )

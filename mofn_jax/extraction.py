@@ -249,8 +249,9 @@ def extract_network(
     if held_out is not None and (predictions is None) != (held_out_predictions is None):
         raise ValueError("held_out_predictions: expected with predictions, and only then")
     asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
-    if layers is None:
-        layers = layer_names(network, params, examples, predictions=predictions, **asked)
+    names = layer_names(network, params, examples, predictions=predictions, **asked)
+    for name in layers or ():
+        checks.known("layers", name, names)
 
     def batches(inputs, classes, name: str) -> Batches:
         given = (network, params, inputs)
@@ -263,7 +264,7 @@ def extract_network(
         return Batches(len(inputs), read, whole)
 
     results = []
-    for name in layers:
+    for name in names if layers is None else layers:
         # One layer at a time: all the activations of a deep network may not fit.
         seen = batches(examples, predictions, name)
         others = None if held_out is None else batches(held_out, held_out_predictions, name)

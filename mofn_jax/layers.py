@@ -367,26 +367,53 @@ def _checked(layer: Layer, weighted: Weighted, sums: np.ndarray, batch_size: int
     if (scale != scale.reshape(-1, num_units)[0]).any():
         raise NotExplained("its scale differs from position to position")
     scale = scale.reshape(-1, num_units)[0]
-    reads = cut_pairs(layer, probes[:, 0], probes[:, 1:]).astype(np.float64)
-    kernel = layer.weights.reshape(-1, num_units) * scale.astype(np.float64)
-    linear, size = np.empty(sums.shape), np.empty(sums.shape)
-    for group, units in enumerate(np.split(np.arange(num_units), layer.groups)):
-        read = group_inputs(layer, reads, group)
-        linear[:, units] = read @ kernel[:, units]
-        size[:, units] = np.abs(read) @ np.abs(kernel[:, units])
+    linear, size = unit_sums(layer, probes)
+    linear, size = linear * scale, size * np.abs(scale)
     bias_there = bias[tuple(probes[:, 1:].T)]
     off = _root_mean_square(linear + bias_there - sums)
     if (off > _TOLERANCE * _root_mean_square(sums - bias_there) + 1e-5 * size.max(0)).any():
         raise NotExplained("its sums are not those of its weights")
     if (bias == bias.reshape(-1, num_units)[0]).all():
         bias = bias.reshape(-1, num_units)[0]
-    sign = np.where((fall > rise) & (rise <= _DIP * fall), -1, 1).astype(scale.dtype)
+    return turned(layer._replace(weights=layer.weights * scale, bias=bias), rise, fall)
+
+
+def unit_sums(layer: Layer, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the units of a layer sum up, without the bias.
+
+    Args:
+      layer: any layer.
+      pairs: [S, 1 + P] integers, an example and, for P axes of positions, a position.
+
+    Returns:
+      [S, u] float64 sums, and the same of absolute values.
+    """
+    reads = cut_pairs(layer, pairs[:, 0], pairs[:, 1:]).astype(np.float64)
+    num_units = layer.weights.shape[-1]
+    kernel = layer.weights.reshape(-1, num_units)
+    sums, sizes = np.empty((2, len(pairs), num_units))
+    for group, units in enumerate(np.split(np.arange(num_units), layer.groups)):
+        read = group_inputs(layer, reads, group)
+        sums[:, units] = read @ kernel[:, units]
+        sizes[:, units] = np.abs(read) @ np.abs(kernel[:, units])
+    return sums, sizes
+
+
+def turned(layer: Layer, rise: np.ndarray, fall: np.ndarray) -> Layer:
+    """The layer with the signs of its weights turned where the activation falls with the sum.
+
+    Args:
+      layer: any layer.
+      rise: [u], how much the activation rises as the sum does, in all.
+      fall: [u], how much it falls. Of units that do both, the note says so.
+    """
+    sign = np.where((fall > rise) & (rise <= _DIP * fall), -1, 1).astype(layer.weights.dtype)
     bends = np.minimum(rise, fall) > _DIP * np.maximum(rise, fall)
     note = layer.note
     if bends.any():
         note += "; " * bool(note)
-        note += f"the activation of {bends.sum()} of {num_units} units is not monotone in the sum"
-    return layer._replace(weights=layer.weights * (scale * sign), bias=bias * sign, note=note)
+        note += f"the activation of {bends.sum()} of {len(rise)} units is not monotone in the sum"
+    return layer._replace(weights=layer.weights * sign, bias=layer.bias * sign, note=note)
 
 
 def _root_mean_square(array: np.ndarray) -> np.ndarray:

@@ -120,17 +120,32 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     Raises:
       ValueError: inputs not finite, or fewer than the rules name.
     """
+    least = np.array([rule.m for rule in rules])
+    return count_literals(rules, inputs) >= least
+
+
+def count_literals(rules: Sequence[Rule], inputs) -> np.ndarray:
+    """How many literals of each rule hold on each example.
+
+    Args:
+      rules: u rules over the same inputs.
+      inputs: [E, n] real numbers; a literal compares in their own precision.
+
+    Returns:
+      [E, u] int32.
+
+    Raises:
+      ValueError: inputs not finite, or fewer than the rules name.
+    """
     inputs = inputs_of_rules(rules, inputs)
-    says = np.empty((len(inputs), len(rules)), bool)
+    counts = np.zeros((len(inputs), len(rules)), np.int32)
     for rows in row_slices(inputs, _SLICE_BYTES):
         # Columns in one piece: rules may have thousands of literals, and each reads one.
         columns = np.ascontiguousarray(inputs[rows].T)
-        for rule, column in zip(rules, says[rows].T, strict=True):
-            hold = np.zeros(len(column), np.int32)
+        for rule, count in zip(rules, counts[rows].T, strict=True):
             for literal in rule.literals:
-                hold += (columns[literal.input] >= literal.threshold) != literal.negated
-            column[:] = hold >= rule.m
-    return says
+                count += (columns[literal.input] >= literal.threshold) != literal.negated
+    return counts
 
 
 def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_from_fashion_mnist_to_rules(fashion_mnist):
     assert np.mean([rule.held_out_skill for rule in best]) > 0.5
     conv = results[1].rules[0.3][0]
     assert conv.kernel_shape == (3, 3, 8)
-    assert conv.position is not None
+    assert conv.every_position
 
 
 @pytest.mark.parametrize("module", ["tensorflow", "importlib_resources"])

@@ -33,7 +33,11 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
     assert all(float(row["literals"]) <= 2 for row in rows if row["max_literals"])
     files = {path.name for path in (tmp_path / "run").iterdir()}
     names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
-    assert files == set(names)
+    assert files == {*names, "answers.txt"}
+    printed = capsys.readouterr().out
+    for about in ("its inputs", "what enters its softmax layer"):
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"about {about}, "))
+        assert line in (tmp_path / "run/answers.txt").read_text()
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["dataset"], config["betas"]) == ("wine", ["0", "0.5"])
 
@@ -82,14 +86,14 @@ def test_num_examples_and_max_literals(tmp_path, capsys):
 
 
 def test_interrupted_after_a_layer_its_files_are_whole(tmp_path, monkeypatch):
-    explain = mofn.extraction.explain_layer
+    measure = mofn.extraction.measure_layer
 
-    def interrupted(layer, **options):
+    def interrupted(rules, layer, *rest):
         if layer.name == "softmax":
             raise KeyboardInterrupt
-        return explain(layer, **options)
+        return measure(rules, layer, *rest)
 
-    monkeypatch.setattr(mofn.extraction, "explain_layer", interrupted)
+    monkeypatch.setattr(mofn.extraction, "measure_layer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, dataset="wine", network="MLP", num_epochs=1, betas="0.1", lengths="")
     files = {path.name for path in tmp_path.iterdir()}
