@@ -15,8 +15,8 @@ from mofn_jax.extraction import (
     extract_network,
 )
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
+from mofn_jax.geometry import Convolution
 from mofn_jax.layers import (
-    Convolution,
     Layer,
     capture_layers,
     layer_names,

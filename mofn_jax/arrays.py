@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from mofn_jax import checks
+from mofn_jax.geometry import Convolution
 from mofn_jax.layers import Layer, turned, unit_sums
-from mofn_jax.products import Convolution
 
 LAYOUTS = ("jax", "torch")
 _NUM_PAIRS = 256  # of an example and a position, on which outputs and sums are compared

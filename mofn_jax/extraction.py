@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
 from mofn_jax.fronts import RuleFront
+from mofn_jax.geometry import NotExplained
 from mofn_jax.layers import Layer, Logits, capture_layers, layer_names, read_layer
 from mofn_jax.literals import (
     Literals,
@@ -26,7 +27,6 @@ from mofn_jax.literals import (
     ordered_literals_by_gain,
 )
 from mofn_jax.meshes import Resources
-from mofn_jax.products import NotExplained
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES, Search, check_options
 from mofn_jax.search.refine import refine_front

@@ -30,7 +30,8 @@ from mofn_jax.capture import (
     weights_of,
 )
 from mofn_jax.frameworks import as_network
-from mofn_jax.products import Convolution, Layers, NotExplained, Product
+from mofn_jax.geometry import Convolution, NotExplained
+from mofn_jax.products import Layers, Product
 
 # The share of the rise that a nonlinearity may fall and still count as rising: silu falls by 3%.
 _DIP = 0.05

@@ -49,9 +49,7 @@ def test_answers_of_a_network_beat_trees():
 
 def test_the_table_of_log_odds():
     inputs = np.array([[0], [1], [2], [3], [4]])
-    rule = mofn.Rule(
-        0, 1, (mofn.Literal(0, 1, False), mofn.Literal(0, 3, False)), 0.2, 0.1, 0.4
-    )
+    rule = mofn.Rule(0, 1, (mofn.Literal(0, 1, False), mofn.Literal(0, 3, False)), 0.2, 0.1, 0.4)
     never = mofn.Rule(1, 1, (), 0.2, 0.0, 0.2)
     answers = mofn.answer_from_rules([rule, never], inputs, [0, 1, 0, 0, 0])
     # No, one and two literals hold on 1, 2 and 2 examples, of which 1, 1 and 2 are of class 0.

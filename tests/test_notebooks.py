@@ -112,4 +112,8 @@ def test_your_own_network_is_explained(run):
     assert np.mean([rule.held_out_skill for rule in variables["results"][1].rules[0.3]]) > 0.6
     assert len(variables["rules"]) == 3  # from the measurements to the kind of wine
     assert all(rule.held_out_skill > 0.5 for rule in variables["rules"])
-    assert printed.count(" <=> ") == 3 + 3 + 3 + 8 + 3
+    assert printed.count(" <=> ") == 3 + 3 + 3 + 3 + 3 + 10 + 3 + 8 + 3
+    assert printed.count("it ends before a nonlinearity: add follows") == 3
+    assert printed.count(" at every position <=> ") == 4 * 3
+    answers = variables["answers"]
+    assert answers.held_out_fidelity > answers.held_out_tree_fidelity
