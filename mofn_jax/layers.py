@@ -53,7 +53,7 @@ class Layer(NamedTuple):
     bias: np.ndarray  # [u]; [*P, u] where it differs from position to position
     inputs: np.ndarray  # [E, *P, n]; of a convolution [E, *P, C], as rows, columns and channels
     activations: np.ndarray  # [E, *P, u], after the nonlinearity; softmax: logits
-    predictions: np.ndarray  # [E] int32, the class of the network's largest logit
+    predictions: np.ndarray  # [E] int32, the class of the network's largest logit; [E, T] of tokens
     convolution: Convolution | None = None
     groups: int = 1  # as many runs of units each read a run of the inputs or channels of their own
     note: str = ""  # what to know of where it ends: no nonlinearity, or one that does not rise
@@ -117,7 +117,8 @@ def capture_layers(
       logits: which of the network's outputs are its logits, [E, k], or [E, T, k] at each token: a
         key of them or a function of them. By default the first element of a tuple or list, a
         mapping's "logits", or else the only output of shape [E, k]. A single logit, [E, 1], is
-        that of the second of two classes.
+        that of the second of two classes. Of [E, T, k], layers of T positions are explained about
+        the class at each.
       predictions: [E] integers from 0, the classes that hidden layers are explained about, instead
         of those of the logits: for a network without classes.
 

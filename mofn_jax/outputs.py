@@ -64,13 +64,16 @@ def choice_of(rule: Rule) -> str:
 
 
 def summary(results: Sequence[LayerRules]) -> str:
-    """What a person reads at the end: the table of layers, then the softmax rules.
+    """What a person reads at the end: the table of layers, notes on them, then the softmax rules.
 
     Of the choices, the softmax rules shown are the least complex, then the shortest, that cost less
     than a hundredth of error over the most exact ones.
     """
     rows = [row for result in results for row in layer_rows(result)]
     text = format_table(rows)
+    for result in results:
+        if result.note:
+            text += f"\n{result.name}: {result.note}"
     for result in results:
         if result.kind == "softmax":
             chosen = layer_rows(result)

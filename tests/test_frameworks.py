@@ -206,6 +206,24 @@ def test_an_nnx_module_is_read_as_for_inference():
     np.testing.assert_array_equal(head.inputs, linear.activations)
 
 
+def test_an_nnx_module_inside_linen():
+    class Inner(nnx.Module):
+        def __init__(self, rngs):
+            self.hidden = nnx.Linear(64, 7, rngs=rngs)
+            self.head = nnx.Linear(7, 3, rngs=rngs)
+
+        def __call__(self, x):
+            return self.head(nnx.relu(self.hidden(x.reshape(len(x), -1))))
+
+    network = nnx.bridge.to_linen(Inner)
+    variables = network.init(jax.random.key(0), IMAGES)
+    layers = mofn.capture_layers(network, variables, IMAGES)
+    assert [(layer.name, layer.kind) for layer in layers] == [
+        ("hidden", "dense"),
+        ("head", "softmax"),
+    ]
+
+
 def test_bad_networks():
     module = NnxMLP(trained(LinenMLP(), steps=1)["params"])
     with pytest.raises(ValueError, match="params: an NNX module holds its own parameters"):

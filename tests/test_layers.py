@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mofn_jax as mofn
-from mofn_jax import capture
+from mofn_jax import capture, layers
 from mofn_jax.layers import read_layer
 
 IMAGES = np.random.default_rng(0).standard_normal((11, 8, 8, 1)).astype(np.float32)
@@ -365,3 +365,34 @@ def test_batches_give_what_the_whole_gives():
         joined = np.concatenate([getattr(part, field) for part in parts])
         np.testing.assert_array_equal(joined, getattr(whole, field))
     np.testing.assert_array_equal(parts[0].weights, whole.weights)
+
+
+def test_a_layer_that_is_not_what_it_seems_is_passed_over(monkeypatch):
+    """A scale that differs from place to place, or sums that are not the network's."""
+
+    def network(params, x):
+        x = nn.relu((x @ params["first"]) * params["scale"][:, None])
+        return x.mean((1, 2)) @ params["head"]
+
+    params = {
+        "first": np.ones((1, 3), np.float32),
+        "scale": np.arange(1, 9, dtype=np.float32),
+        "head": np.ones((3, 2), np.float32),
+    }
+    with jax.numpy_rank_promotion("allow"), pytest.warns(UserWarning, match="position to position"):
+        (head,) = mofn.capture_layers(network, params, IMAGES)
+    assert head.name == "head"
+    unit_sums = layers.unit_sums
+
+    def wrong(layer, pairs):
+        sums, sizes = unit_sums(layer, pairs)
+        return sums * (1 + 0.1 * (layer.name == "first")), sizes
+
+    monkeypatch.setattr(layers, "unit_sums", wrong)
+    params["scale"] = np.ones(8, np.float32)
+    with jax.numpy_rank_promotion("allow"):
+        with pytest.warns(UserWarning, match=r"not explained: first \(its sums are not those of"):
+            (head,) = mofn.capture_layers(network, params, IMAGES)
+        with pytest.warns(UserWarning, match=r"not explained: first \(its sums are not those of"):
+            results = mofn.extract_network(network, params, IMAGES, betas=[0.1])
+    assert [result.name for result in results] == ["head"]

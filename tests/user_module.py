@@ -37,6 +37,12 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
     assert again.at(beta=0.1)[0].literals == results[0].at(beta=0.1)[0].literals
     targets, thresholds = mofn.layer_targets(layer, None)
     assert targets.shape[1] == len(thresholds)
+    softmax: mofn.Layer = mofn.capture_layers(network, params, train.inputs)[-1]
+    answers: mofn.Answers = mofn.answer_from_rules(
+        results[-1].at(beta=0.1), softmax.inputs, softmax.predictions
+    )
+    assert answers.answer(softmax.inputs).shape == (len(train.inputs),)
+    assert mofn.explain_predictions(train.inputs, softmax.predictions).fidelity > 0
     mofn.plots.plot_landscape([row for result in results for row in mofn.report.layer_rows(result)])
     return results
 
@@ -44,7 +50,10 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
 def explain_arrays(split: mofn.Split) -> str:
     """From arrays to rules, and the steps on the way."""
     inputs = split.inputs
-    activations = inputs @ np.array([[1.0, -1.0], [1.0, 0.5], [1.0, 0.0], [1.0, 2.0], [1.0, 1.0]])
+    kernel = np.array([[1.0, -1.0], [1.0, 0.5], [1.0, 0.0], [1.0, 2.0], [1.0, 1.0]])
+    activations = inputs @ kernel
+    layer: mofn.Layer = mofn.layer_from_arrays("sums", kernel, inputs, activations, split.labels)
+    assert layer.kind == "dense"
     targets, unit_thresholds = mofn.binarize_targets(activations, split.labels, 2)
     found, gains = mofn.unit_thresholds(activations, split.labels, 2)
     assert np.array_equal(found, unit_thresholds)
