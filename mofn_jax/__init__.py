@@ -4,6 +4,7 @@ from mofn_jax import plots, report
 from mofn_jax.answers import Answers, answer_from_rules, explain_predictions
 from mofn_jax.arrays import layer_from_arrays
 from mofn_jax.bits import pack_examples
+from mofn_jax.capture import capture_layers, layer_names
 from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.devices import describe_devices
@@ -16,12 +17,7 @@ from mofn_jax.extraction import (
 )
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
 from mofn_jax.geometry import Convolution
-from mofn_jax.layers import (
-    Layer,
-    capture_layers,
-    layer_names,
-    patches,
-)
+from mofn_jax.layers import Layer, patches
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
 from mofn_jax.meshes import Resources, make_mesh
 from mofn_jax.networks import CNN, MLP, Autoencoder

@@ -1,246 +1,309 @@
-"""A network compiled to give what enters and leaves its layers, and how they weigh it.
+"""Capture: from a network and its inputs to what enters and leaves each of its layers.
 
-What is traced and compiled is kept, and serves every network of the same shapes.
+The network is traced, whatever framework it is written in, and its layers are found in the program
+(see `mofn_jax.products`). Each is recomputed on some examples before it is given out.
 
-Axis letters: E examples, P positions, S pairs of the two, n inputs, u units, k classes, C channels,
-K of a kernel's window.
+Axis letters: E examples, P positions, S pairs of the two, n inputs, u units, k classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 
-from mofn_jax.frameworks import Call, Network
-from mofn_jax.products import Layers, Product, find_layers
-from mofn_jax.program import Program, compute, dtype_of, same_variables, shape_of, trace
+from mofn_jax import checks
+from mofn_jax.compiled import (
+    Asked,
+    Logits,
+    Run,
+    Weighted,
+    asked_of,
+    cached,
+    layers_of,
+    probes_of,
+    run_of,
+    weights_of,
+)
+from mofn_jax.frameworks import as_network
+from mofn_jax.geometry import NotExplained
+from mofn_jax.layers import Layer, turned, unit_sums
+from mofn_jax.products import Layers, Product
 
-# Examples in the traces that are only read: how many makes no difference, but an axis of one would
-# be like one that is broadcast.
-_FEW = 2
-# What leaves a nonlinearity is looked at between these sums of what enters it, in steps.
-_RANGE, _STEPS = 8.0, 128
-_NUM_PROBES = 32  # pairs of example and position at which they are compared
-
-# Which of a network's outputs are its logits.
-Logits = Callable[[Any], Any] | str | int | None
-
-
-class Asked(NamedTuple):
-    """What a program is traced for."""
-
-    call: Call
-    paths: tuple[tuple[str, ...], ...]
-    arrays: tuple[jax.ShapeDtypeStruct, ...]
-    inputs: jax.ShapeDtypeStruct  # of one example
-    logits: Logits
-    has_logits: bool
-
-    def trace(self, num_examples: int) -> Program:
-        def outputs(*arrays: jax.Array) -> Any:
-            given = self.call(*arrays)
-            return [_logits(given, self.logits, num_examples), given] if self.has_logits else given
-
-        shape = (num_examples, *self.inputs.shape)
-        return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
+# Recomputed sums may be as far from the network's, root mean square of a unit: bfloat16 has 0.4%.
+_TOLERANCE = 0.02
 
 
-def asked_of(network: Network, inputs: np.ndarray, logits: Logits, has_logits: bool) -> Asked:
-    """What to trace for a network and inputs [E, ...]."""
-    arrays = tuple(_traced_as(np.shape(array), array.dtype) for array in network.arrays)
-    one = _traced_as(inputs.shape[1:], inputs.dtype)
-    return Asked(network.call, network.paths, arrays, one, logits, has_logits)
+def layer_names(
+    network: Any,
+    params: Any,
+    inputs,
+    *,
+    call_kwargs: Mapping[str, Any] | None = None,
+    logits: Logits = None,
+    predictions=None,
+) -> tuple[str, ...]:
+    """The names of the layers that `capture_layers`, of the same arguments, captures.
 
-
-def _traced_as(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """Of the dtype that JAX gives it: float64 is float32 without 64 bits; random keys stay."""
-    if not jnp.issubdtype(dtype, jax.dtypes.extended):
-        dtype = jax.dtypes.canonicalize_dtype(dtype)
-    return jax.ShapeDtypeStruct(shape, dtype)
-
-
-def cached(function: Any, *arguments: Any) -> Any:
-    """What a cached function gives, which is not kept if the network cannot be hashed."""
-    try:
-        hash(arguments)
-    except TypeError:
-        return function.__wrapped__(*arguments)
-    return function(*arguments)
-
-
-@lru_cache(maxsize=64)
-def layers_of(asked: Asked) -> Layers:
-    layers = find_layers(asked.trace(_FEW), asked.trace(_FEW + 1), asked.paths, asked.has_logits)
-    if not layers.products:
-        reasons = "; ".join(f"{name}: {why}" for name, why in layers.passed_over.items())
-        raise ValueError(
-            "network: no layer that can be explained, a product of what depends on the inputs and "
-            f"of parameters{f' ({reasons})' if reasons else ''}"
-        )
-    return layers
-
-
-class Weighted(NamedTuple):
-    """How a layer weighs what enters it, and what its nonlinearity does with the sums."""
-
-    weights: jax.Array  # [n, u]; of a convolution [*K, C, u], before any scale
-    scale: jax.Array  # [*P, u], of the sums
-    bias: jax.Array  # [*P, u]
-    rise: jax.Array  # [u], how much the nonlinearity rises in all
-    fall: jax.Array  # [u], and falls
-
-
-@lru_cache(maxsize=64)
-def weights_of(asked: Asked, wanted: tuple[int, ...]) -> Callable[..., list[Weighted]]:
-    """How some layers weigh what enters them, as a compiled function of the parameters."""
+    Raises:
+      ValueError: no inputs, inputs not finite, or as `capture_layers` for the network.
+    """
+    inputs = checks.matrix("inputs", inputs[:1], [None] * max(1, np.ndim(inputs)))
+    asked = asked_of(as_network(network, params, call_kwargs), inputs, logits, predictions is None)
     layers = cached(layers_of, asked)
-
-    @jax.jit
-    def weigh(arrays: Sequence[jax.Array]) -> list[Weighted]:
-        values = dict(zip(layers.program.parameters, arrays, strict=True))
-        return [_weighted(layers.program, layers.products[i], values) for i in wanted]
-
-    return weigh
+    _warn(layers.passed_over)
+    return tuple(product.name for product in layers.products)
 
 
-def _weighted(program: Program, product: Product, values: dict[jex.Var, jax.Array]) -> Weighted:
-    (weights,) = compute(program, values, [product.weights])
+def capture_layers(
+    network: Any,
+    params: Any,
+    inputs,
+    *,
+    layers: Sequence[str] | None = None,
+    batch_size: int = 256,
+    call_kwargs: Mapping[str, Any] | None = None,
+    logits: Logits = None,
+    predictions=None,
+) -> tuple[Layer, ...]:
+    """What enters and leaves each layer of a trained network.
 
-    def sums(products: jax.Array) -> jax.Array:
-        (sums,) = compute(program, values | {product.product: products}, [product.affine])
-        return product.outputs(sums, product.affine)[0]
+    A layer is a product, dense or a convolution, of what depends on the inputs with parameters. Its
+    bias and normalisations by constants, as batch normalisation is in inference, are folded into
+    its weights. What leaves it is taken after the functions of each element that follow, such as a
+    relu; where something else follows (a normalisation of what leaves it, a sum with something
+    else), it is taken there, and `Layer.note` says so. Each layer is recomputed from its weights on
+    some examples; one of which this fails is passed over. What is passed over is named in a
+    warning, with the reason.
 
-    zeros = jnp.zeros(shape_of(product.product), dtype_of(product.product))
-    bias, scale = jax.jvp(sums, (zeros,), (jnp.ones_like(zeros),))
+    Args:
+      network: a Linen module; an NNX module; or a function of (params, inputs), as a network of
+        Equinox, `lambda model, inputs: jax.vmap(model)(inputs)`, or Haiku.
+      params: its parameters, or all variables of a Linen module as {"params": ..., ...}; None with
+        an NNX module, which holds its own and is read as for inference. Leaves of a function's
+        parameters that are no arrays are constants.
+      inputs: [E, ...] inputs of the network.
+      layers: names of the layers to capture; None for all.
+      batch_size: examples at a time.
+      call_kwargs: keyword arguments of the network's call, such as {"train": False}.
+      logits: which of the network's outputs are its logits, [E, k], or [E, T, k] at each token: a
+        key of them or a function of them. By default the first element of a tuple or list, a
+        mapping's "logits", or else the only output of shape [E, k]. A single logit, [E, 1], is
+        that of the second of two classes. Of [E, T, k], layers of T positions are explained about
+        the class at each.
+      predictions: [E] integers from 0, the classes that hidden layers are explained about, instead
+        of those of the logits: for a network without classes.
 
-    def activations(sum_: jax.Array) -> jax.Array:
-        sums = jnp.full(shape_of(product.affine), sum_, dtype_of(product.affine))
-        (leaves,) = compute(program, values | {product.affine: sums}, [product.leaves])
-        return product.outputs(leaves, product.leaves)[0].astype(jnp.float32)
+    Returns:
+      The layers, input side first.
 
-    def climb(state: Any, sum_: jax.Array) -> Any:
-        before, rise, fall = state
-        after = activations(sum_)
-        step = after - before
-        return (after, rise + jnp.maximum(step, 0), fall - jnp.minimum(step, 0)), None
-
-    rise, fall = jnp.ones_like(scale), jnp.zeros_like(scale)
-    if product.leaves is not product.affine:
-        start = activations(jnp.float32(-_RANGE))
-        still = jnp.zeros_like(start)
-        (_, rise, fall), _ = jax.lax.scan(
-            climb, (start, still, still), jnp.linspace(-_RANGE, _RANGE, _STEPS + 1)[1:]
-        )
-    over_positions = tuple(range(scale.ndim - 1))
-    return Weighted(
-        _wide(product.geometry.weights.arranged(weights)),
-        _wide(scale),
-        _wide(bias),
-        rise.sum(over_positions),
-        fall.sum(over_positions),
-    )
-
-
-class Run(NamedTuple):
-    """A network compiled to give what enters and leaves its layers."""
-
-    function: Callable[..., Sequence[jax.Array]]
-    num_values: int  # the first outputs; the others are sums at probed pairs, for each layer
-    sides: tuple[tuple[int, int], ...]  # of each layer, the values that enter and leave
-    logits: int | None  # the value that is the logits
-
-
-@lru_cache(maxsize=64)
-def run_of(asked: Asked, wanted: tuple[int, ...], batch_size: int) -> Run:
-    """The network for batches of this size, compiled for some of its layers."""
-    layers = cached(layers_of, asked)
-    program = asked.trace(batch_size)
-    same = same_variables(layers.program, program)
-    products = [layers.products[i].in_trace(same) for i in wanted]
-    outputs = program.jaxpr.outvars[:1] if asked.has_logits else []
-    logits = [v for v in outputs if not isinstance(v, jex.Literal)]
-
-    def run(*arrays: jax.Array) -> list[jax.Array]:
-        known = dict(zip(program.jaxpr.invars, arrays, strict=True))
-        sides = [v for p in products for v in (p.enters, p.leaves, p.affine)]
-        values = compute(program, known, [*sides, *logits])
-        given, probed = [], []
-        for product, enters, leaves, sums in zip(
-            products, values[::3], values[1::3], values[2::3], strict=False
-        ):
-            given.append(_wide(product.geometry.inputs.arranged(enters)))
-            given.append(_wide(product.outputs(leaves, product.leaves)))
-            sums = product.outputs(sums, product.affine)
-            probed.append(_wide(sums[tuple(probes_of(sums.shape[:-1]).T)]))
-        return [*given, *map(_wide, values[len(sides) :]), *probed]
-
-    inputs = jax.ShapeDtypeStruct((batch_size, *asked.inputs.shape), asked.inputs.dtype)
-    traced = jax.make_jaxpr(run)(*asked.arrays, inputs)
-    # What leaves a layer and enters the next is given once.
-    split = len(traced.jaxpr.outvars) - len(products)
-    given, probed = traced.jaxpr.outvars[:split], traced.jaxpr.outvars[split:]
-    values = list(dict.fromkeys(given))
-    places = [values.index(v) for v in given]
-    jaxpr = traced.jaxpr.replace(outvars=[*values, *probed])
-    return Run(
-        jax.jit(jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, traced.consts))),
-        len(values),
-        tuple(zip(places[0::2], places[1::2], strict=False)),
-        places[-1] if asked.has_logits else None,
-    )
-
-
-def _wide(array: jax.Array) -> jax.Array:
-    """The array in a dtype that NumPy has."""
-    narrow = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.kind == "V"
-    return array.astype(jnp.float32) if narrow else array
-
-
-def probes_of(shape: tuple[int, ...]) -> np.ndarray:
-    """Some pairs of an example and a position, [S, 1 + P]."""
-    return np.random.default_rng(0).integers(0, shape, (_NUM_PROBES, len(shape)))
-
-
-def _logits(outputs: Any, which: Logits, num_examples: int) -> jax.Array:
-    """The logits among a network's outputs."""
-    if callable(which):
-        outputs = which(outputs)
-    elif which is not None:
+    Raises:
+      ValueError: no inputs, inputs not finite or too large for the network, a name that no layer
+        has, batch_size below 1, predictions of another shape or not integers from 0, no logits, or
+        several that could be them, logits that are not finite, or a network without layers.
+    """
+    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
+    names = [product.name for product in reader.found.products]
+    for name in layers or ():
+        checks.known("layers", name, names)
+    wanted = tuple(i for i, name in enumerate(names) if layers is None or name in layers)
+    passed_over = dict(reader.found.passed_over) if layers is None else {}
+    run = reader.run_of(wanted)
+    values: list[np.ndarray] = []
+    probed: list[np.ndarray] = []
+    for rows, some, sums in reader.batches(run):
+        if not values:
+            values, probed = [_room_for(value, len(reader.inputs)) for value in some], sums
+        for value, part in zip(values, some, strict=True):
+            if value is not part:
+                value[rows] = part
+    classes = reader.classes(slice(None), values, run)
+    captured = []
+    for i, (enters, leaves), weights, probe in zip(
+        wanted, run.sides, reader.weights_of(wanted), probed, strict=True
+    ):
+        product = reader.found.products[i]
+        layer = _layer(product, weights, values[enters], values[leaves], classes)
         try:
-            outputs = outputs[which]
-        except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"logits: the network's outputs have no {which!r}") from error
-    while isinstance(outputs, tuple | list | Mapping):
-        if isinstance(outputs, tuple | list) and outputs:
-            outputs = outputs[0]
-        elif isinstance(outputs, Mapping) and "logits" in outputs:
-            outputs = outputs["logits"]
-        else:
-            outputs = _only_matrix(outputs, num_examples)
-    shape = np.shape(outputs)
-    if len(shape) not in (2, 3) or shape[0] != num_examples or 0 in shape:
-        sizes = ["E" if i == 0 and n == num_examples else str(n) for i, n in enumerate(shape)]
-        raise ValueError(
-            "network: expected logits [E, k], or [E, T, k] at each token, got shape "
-            f"[{', '.join(sizes)}]; say which output they are with logits=, or give predictions="
-        )
-    return outputs
+            captured.append(_checked(layer, weights, probe, reader.batch_size))
+        except NotExplained as reason:
+            passed_over[product.name] = str(reason)
+    _warn(passed_over)
+    return tuple(captured)
 
 
-def _only_matrix(outputs: Any, num_examples: int) -> Any:
-    """The only output of shape [E, k]."""
-    matrices = {
-        jax.tree_util.keystr(path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(outputs)
-        if np.ndim(leaf) == 2 and len(leaf) == num_examples
-    }
-    if len(matrices) != 1:
-        raise ValueError(
-            "logits: expected one output of shape [E, k], or one named 'logits', got "
-            f"{', '.join(matrices) or 'none'}; say which they are, or give predictions="
-        )
-    return next(iter(matrices.values()))
+def read_layer(
+    network: Any,
+    params: Any,
+    inputs,
+    name: str,
+    *,
+    batch_size: int = 256,
+    call_kwargs: Mapping[str, Any] | None = None,
+    logits: Logits = None,
+    predictions=None,
+) -> Iterator[Layer]:
+    """A layer, a batch of examples after another: the whole of it may not fit.
+
+    The arguments and errors are those of `capture_layers`.
+
+    Raises:
+      NotExplained: a layer whose sums cannot be recomputed.
+    """
+    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
+    names = [product.name for product in reader.found.products]
+    wanted = (names.index(checks.known("name", name, names)),)
+    run = reader.run_of(wanted)
+    ((enters, leaves),) = run.sides
+    layer = None
+    for rows, some, sums in reader.batches(run):
+        classes = reader.classes(rows, some, run)
+        if layer is None:
+            product, (weights,) = reader.found.products[wanted[0]], reader.weights_of(wanted)
+            layer = _layer(product, weights, some[enters], some[leaves], classes)
+            layer = _checked(layer, weights, sums[0], reader.batch_size)
+        yield layer._replace(inputs=some[enters], activations=some[leaves], predictions=classes)
+
+
+class _Reader(NamedTuple):
+    """A network and its inputs."""
+
+    arrays: Sequence[Any]  # its parameters
+    inputs: np.ndarray
+    predictions: np.ndarray | None  # given by the user
+    batch_size: int
+    asked: Asked
+    found: Layers
+
+    def run_of(self, wanted: tuple[int, ...]) -> Run:
+        return cached(run_of, self.asked, wanted, self.batch_size)
+
+    def weights_of(self, wanted: tuple[int, ...]) -> list[Weighted]:
+        return cached(weights_of, self.asked, wanted)(self.arrays)
+
+    def batches(self, run: Run) -> Iterator[tuple[slice, list[np.ndarray], list[np.ndarray]]]:
+        """The examples of each batch, the values on them, and the sums at its probed pairs.
+
+        All batches are of one size, the last starting early: each size would be compiled.
+        """
+        dtype = jax.dtypes.canonicalize_dtype(self.inputs.dtype)
+        for start in range(0, len(self.inputs), self.batch_size):
+            stop = min(start + self.batch_size, len(self.inputs))
+            with np.errstate(over="ignore"):
+                batch = self.inputs[stop - self.batch_size : stop].astype(dtype, copy=False)
+            if dtype.kind == "f" and not np.isfinite(batch).all():
+                raise ValueError(f"inputs: too large for the network's {dtype}")
+            outputs = [np.asarray(output) for output in run.function(*self.arrays, batch)]
+            seen_before = start - (stop - self.batch_size)
+            values = [value[seen_before:] for value in outputs[: run.num_values]]
+            yield slice(start, stop), values, outputs[run.num_values :]
+
+    def classes(self, rows: slice, values: Sequence[np.ndarray], run: Run) -> np.ndarray:
+        """What is predicted of some examples: as given, or the class of the largest logit."""
+        if self.predictions is not None:
+            return self.predictions[rows]
+        assert run.logits is not None
+        return _predicted(values[run.logits])
+
+
+def _reader(
+    network: Any,
+    params: Any,
+    inputs: Any,
+    batch_size: int,
+    call_kwargs: Mapping[str, Any] | None,
+    logits: Logits,
+    predictions: Any,
+) -> _Reader:
+    inputs = checks.matrix("inputs", inputs, [None] * max(1, np.ndim(inputs)))
+    if predictions is not None:
+        predictions = checks.class_labels("predictions", predictions, None, len(inputs))
+    described = as_network(network, params, call_kwargs)
+    asked = asked_of(described, inputs, logits, predictions is None)
+    return _Reader(
+        described.arrays,
+        inputs,
+        predictions,
+        min(checks.at_least("batch_size", batch_size, 1), len(inputs)),
+        asked,
+        cached(layers_of, asked),
+    )
+
+
+def _room_for(batch: np.ndarray, num_examples: int) -> np.ndarray:
+    """An array for the values of all examples: the batch itself, if that has all of them."""
+    if len(batch) == num_examples:
+        return batch
+    return np.empty((num_examples, *batch.shape[1:]), batch.dtype)
+
+
+def _layer(
+    product: Product,
+    weighted: Weighted,
+    enters: np.ndarray,
+    leaves: np.ndarray,
+    predictions: np.ndarray,
+) -> Layer:
+    """The layer, of weights before any scale."""
+    return Layer(
+        name=product.name,
+        kind=product.kind,
+        weights=np.asarray(weighted.weights),
+        bias=np.asarray(weighted.bias),
+        inputs=enters,
+        activations=leaves,
+        predictions=predictions,
+        convolution=product.geometry.convolution,
+        groups=product.geometry.groups,
+        note=product.note,
+    )
+
+
+def _checked(layer: Layer, weighted: Weighted, sums: np.ndarray, batch_size: int) -> Layer:
+    """The layer with its effective weights, if from them come the sums that the network computed.
+
+    Args:
+      layer: with weights before any scale, on the first batch at least.
+      weighted: of the layer.
+      sums: [S, u], the network's, at the probed pairs of the first batch.
+      batch_size: of that batch.
+
+    Raises:
+      NotExplained: a scale that is not the same at all positions, or other sums.
+    """
+    probes = probes_of((batch_size, *layer.activations.shape[1:-1]))
+    scale, bias, rise, fall = (np.asarray(value) for value in weighted[1:])
+    num_units = scale.shape[-1]
+    if (scale != scale.reshape(-1, num_units)[0]).any():
+        raise NotExplained("its scale differs from position to position")
+    scale = scale.reshape(-1, num_units)[0]
+    linear, size = unit_sums(layer, probes)
+    linear, size = linear * scale, size * np.abs(scale)
+    bias_there = bias[tuple(probes[:, 1:].T)]
+    off = _root_mean_square(linear + bias_there - sums)
+    if (off > _TOLERANCE * _root_mean_square(sums - bias_there) + 1e-5 * size.max(0)).any():
+        raise NotExplained("its sums are not those of its weights")
+    if (bias == bias.reshape(-1, num_units)[0]).all():
+        bias = bias.reshape(-1, num_units)[0]
+    return turned(layer._replace(weights=layer.weights * scale, bias=bias), rise, fall)
+
+
+def _root_mean_square(array: np.ndarray) -> np.ndarray:
+    """Of each column."""
+    return np.sqrt(np.square(array, dtype=np.float64).mean(0))
+
+
+def _predicted(logits: np.ndarray) -> np.ndarray:
+    """The class of the largest logit, or of two classes the second if its one logit is above 0."""
+    if not np.isfinite(logits).all():
+        raise ValueError("network: its logits hold NaN or infinity; expected finite numbers")
+    if logits.shape[-1] == 1:
+        return (logits[..., 0] > 0).astype(np.int32)
+    return logits.argmax(-1).astype(np.int32)
+
+
+def _warn(passed_over: Mapping[str, str]) -> None:
+    if passed_over:
+        reasons = ", ".join(f"{name} ({why})" for name, why in passed_over.items())
+        warnings.warn(f"layers that are not explained: {reasons}", stacklevel=3)

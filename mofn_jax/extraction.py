@@ -16,10 +16,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
+from mofn_jax.capture import capture_layers, layer_names, read_layer
 from mofn_jax.chunking import read_columns
+from mofn_jax.compiled import Logits
 from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
-from mofn_jax.layers import Layer, Logits, capture_layers, layer_names, read_layer
+from mofn_jax.layers import Layer
 from mofn_jax.literals import (
     Literals,
     most_literals,

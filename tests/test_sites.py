@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import mofn_jax as mofn
-from mofn_jax.layers import group_inputs, read_layer
+from mofn_jax.capture import read_layer
+from mofn_jax.layers import group_inputs
 from mofn_jax.sites import (
     Batches,
     at_pairs,
