@@ -84,6 +84,12 @@ class ConvNeXt(nn.Module):
         return nn.Dense(10, name="head")(x.mean((1, 2)))
 
 
+def drawn(make: Callable, *sizes: int) -> object:
+    """A module of another library: whether that draws from a key twice is not for us to say."""
+    with jax.debug_key_reuse(False):
+        return make(*sizes, key=jax.random.key(0))
+
+
 def trained(network: nn.Module, steps: int = 15) -> dict:
     """The variables of a Linen network after a few steps on digits."""
     variables = network.init(jax.random.key(0), IMAGES[:1])

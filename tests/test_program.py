@@ -39,7 +39,7 @@ FUNCTIONS = {
     "reverse scan": steps(True),
     "cond": lambda x: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x),
     "while": lambda x: jax.lax.while_loop(lambda x: x.sum() < 100, lambda x: x + 1, x),
-    "tree": lambda x: {"sorted": jnp.sort(x), "both": (x, [x.sum(), 2.0])},
+    "tree": lambda x: {"sorted": jnp.sort(x), "both": (x, [x.sum(), -x])},
 }
 
 

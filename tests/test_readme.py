@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from foreign import drawn
 
 import mofn_jax as mofn
 
@@ -46,7 +47,7 @@ def in_nnx():
 
 
 def in_equinox():
-    return {"jax": jax, "model": eqx.nn.MLP(6, 3, 5, 1, key=jax.random.key(0))}
+    return {"jax": jax, "model": drawn(eqx.nn.MLP, 6, 3, 5, 1)}
 
 
 def in_haiku():
