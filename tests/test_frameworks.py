@@ -13,6 +13,7 @@ from flax import nnx
 from foreign import DIGITS, IMAGES, drawn, trained
 
 import mofn_jax as mofn
+from mofn_jax import compiled
 
 
 class LinenMLP(nn.Module):
