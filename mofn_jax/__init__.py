@@ -8,13 +8,8 @@ from mofn_jax.capture import capture_layers, layer_names
 from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.devices import describe_devices
-from mofn_jax.extraction import (
-    DEFAULT_BETAS,
-    LayerRules,
-    explain_layer,
-    extract_layer,
-    extract_network,
-)
+from mofn_jax.explanation import DEFAULT_BETAS, LayerRules, explain_layer, extract_network
+from mofn_jax.extraction import extract_layer
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
 from mofn_jax.geometry import Convolution
 from mofn_jax.layers import Layer, patches

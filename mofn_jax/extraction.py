@@ -1,27 +1,19 @@
-"""From a layer, or a whole trained network, to the rules of its units.
+"""From the arrays of a layer to the fronts of its units: thresholds, literals, search.
 
-It reads like the paper's algorithm: binarise the targets, find each literal's threshold, score the
-candidate rules, keep the fronts, choose by beta, measure on held-out examples.
-
-Axis letters: E examples, n inputs, u units, k classes.
+Axis letters: E examples, n inputs, u units.
 """
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
-from mofn_jax.capture import capture_layers, layer_names, read_layer
 from mofn_jax.chunking import read_columns
-from mofn_jax.compiled import Logits
 from mofn_jax.fronts import RuleFront
-from mofn_jax.geometry import NotExplained
-from mofn_jax.layers import Layer
 from mofn_jax.literals import (
     Literals,
     most_literals,
@@ -29,52 +21,10 @@ from mofn_jax.literals import (
     ordered_literals_by_gain,
 )
 from mofn_jax.meshes import Resources
-from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.search import SEARCHES, Search, check_options
 from mofn_jax.search.refine import refine_front
 from mofn_jax.search.stepwise import compile_ahead
-from mofn_jax.sites import (
-    POSITIONS,
-    Batches,
-    at_pairs,
-    draw_held_out_pairs,
-    draw_pairs,
-    has_positions,
-    layer_targets,
-    most_informative,
-    name_rules,
-    num_positions,
-    runs_of_units,
-    unit_inputs,
-)
 from mofn_jax.thresholds import best_thresholds
-
-DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-
-
-class LayerRules(NamedTuple):
-    """What was found in one layer."""
-
-    name: str
-    kind: str  # "dense", "conv" or "softmax"
-    thresholds: np.ndarray  # [u], of the units' activations; NaN for a constant or softmax unit
-    constant_units: int  # units that are always or never on
-    front: RuleFront
-    rules: dict[float, tuple[Rule, ...]]  # by beta, one rule for each unit
-    by_length: dict[int, tuple[Rule, ...]]  # likewise, by the most literals
-    note: str = ""  # what to know of where the layer ends, see `Layer`
-
-    def at(self, *, beta: float | None = None, max_literals: int | None = None) -> tuple[Rule, ...]:
-        """The rules chosen at a beta, or by a number of literals.
-
-        Raises:
-          ValueError: not one of the two, or one at which no rules were chosen.
-        """
-        if (beta is None) == (max_literals is None):
-            raise ValueError("beta: expected either beta or max_literals")
-        if beta is not None:
-            return self.rules[checks.known("beta", beta, self.rules)]
-        return self.by_length[checks.known("max_literals", max_literals, self.by_length)]
 
 
 def extract_layer(
@@ -201,225 +151,3 @@ def _layer_literals(
         ordered_literals_by_gain(inputs, *unit)
         for unit in zip(targets.T, values, gains, strict=True)
     ]
-
-
-def extract_network(
-    network: Any,
-    params: Any,
-    examples,
-    *,
-    held_out=None,
-    betas: Sequence[float] = DEFAULT_BETAS,
-    lengths: Sequence[int] = (),
-    layers: Sequence[str] | None = None,
-    call_kwargs: Mapping[str, Any] | None = None,
-    logits: Logits = None,
-    predictions=None,
-    held_out_predictions=None,
-    on_start: Callable[[str, int], None] | None = None,
-    on_layer: Callable[[LayerRules], None] | None = None,
-    **options: Any,
-) -> tuple[LayerRules, ...]:
-    """Rules of every unit of every layer of a trained network.
-
-    Args:
-      network: a Linen module, an NNX module, or a function of parameters and inputs, see
-        `capture_layers`.
-      params: its parameters; None with an NNX module.
-      examples: [E, ...] inputs of the network on which rules are found.
-      held_out: inputs on which the rules' errors are measured as well.
-      betas: prices of complexity; one rule for each unit and beta.
-      lengths: numbers of literals; of each unit the best rule of at most as many.
-      layers: names of the layers to explain, in this order; None for all, input side first.
-      call_kwargs: keyword arguments of the network's call, such as {"train": False}.
-      logits: which of the network's outputs are its logits, see `capture_layers`.
-      predictions: [E] classes of the examples instead of the network's, see `capture_layers`.
-      held_out_predictions: the same of the held-out examples.
-      on_start: called with a layer's name and number of units before it is worked on.
-      on_layer: called with a layer's result as soon as it is there.
-      **options: of `explain_layer`, such as positions, search, max_literals, memory_budget,
-        progress and mesh, among whose devices the work is divided once the activations are there.
-
-    Returns:
-      The results, in the order of the layers. A layer whose sums cannot be recomputed is passed
-      over with a warning.
-
-    Raises:
-      ValueError: as `capture_layers`, `explain_layer` and `extract_layer`; predictions without
-        held_out_predictions.
-    """
-    if held_out is not None and (predictions is None) != (held_out_predictions is None):
-        raise ValueError("held_out_predictions: expected with predictions, and only then")
-    asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
-    names = layer_names(network, params, examples, predictions=predictions, **asked)
-    for name in layers or ():
-        checks.known("layers", name, names)
-
-    def batches(inputs, classes, name: str) -> Batches:
-        given = (network, params, inputs)
-        read = partial(read_layer, *given, name, predictions=classes, **asked)
-
-        def whole() -> Layer:
-            (layer,) = capture_layers(*given, layers=[name], predictions=classes, **asked)
-            return layer
-
-        return Batches(len(inputs), read, whole)
-
-    results = []
-    for name in names if layers is None else layers:
-        # One layer at a time: all the activations of a deep network may not fit.
-        seen = batches(examples, predictions, name)
-        others = None if held_out is None else batches(held_out, held_out_predictions, name)
-        try:
-            first = next(seen.read())
-        except NotExplained as reason:
-            warnings.warn(f"layers that are not explained: {name} ({reason})", stacklevel=2)
-            continue
-        if on_start is not None:
-            on_start(name, first.weights.shape[-1])
-        results.append(_explain(seen, others, betas=betas, lengths=lengths, **options))
-        if on_layer is not None:
-            on_layer(results[-1])
-    return tuple(results)
-
-
-def explain_layer(
-    layer: Layer,
-    *,
-    held_out: Layer | None = None,
-    betas: Sequence[float] = DEFAULT_BETAS,
-    lengths: Sequence[int] = (),
-    positions: str = "all",
-    seed: int = 0,
-    memory_budget: int = 2**29,
-    mesh: Mesh | None = None,
-    **options: Any,
-) -> LayerRules:
-    """Rules of every unit of a captured layer, chosen and measured on held-out examples.
-
-    Args:
-      layer: what enters and leaves the layer on the examples on which rules are found.
-      held_out: the same on others, on which the rules' errors are measured as well.
-      betas: prices of complexity; one rule for each unit and beta.
-      lengths: numbers of literals; of each unit the best rule of at most as many.
-      positions: where the units of a convolution, or of a layer on tokens, are explained. "all":
-        the rules hold at every position; they are found on `max(E, 10,000)` distinct pairs of an
-        example and a position, drawn at random, or all pairs if they are fewer, and measured at
-        one position of each held-out example. "most_informative", as in the paper: each unit at
-        the position whose best threshold tells most about the class. Both take that threshold.
-      seed: of the pairs drawn.
-      memory_budget: bytes of working memory; never changes the result.
-      mesh: devices to divide the work among, as in `extract_layer`. Units
-        with inputs of their own, of groups or each at its own position, take turns on a mesh;
-        without one a CPU's cores each take some and tell of their progress from threads of their
-        own.
-      **options: of `extract_layer`.
-
-    Raises:
-      ValueError: neither betas nor lengths; betas negative or not finite; lengths below 1; unknown
-        positions; held-out inputs of another shape; predictions at each token of a layer with other
-        positions; as `extract_layer`.
-    """
-    return _explain(
-        Batches.of(layer),
-        None if held_out is None else Batches.of(held_out),
-        betas=betas,
-        lengths=lengths,
-        positions=positions,
-        seed=seed,
-        memory_budget=memory_budget,
-        mesh=mesh,
-        **options,
-    )
-
-
-def _explain(
-    batches: Batches,
-    held_out: Batches | None,
-    *,
-    betas: Sequence[float],
-    lengths: Sequence[int],
-    positions: str = "all",
-    seed: int = 0,
-    memory_budget: int = 2**29,
-    mesh: Mesh | None = None,
-    **options: Any,
-) -> LayerRules:
-    """`explain_layer` of a layer that is read batch by batch."""
-    if not len(betas) and not len(lengths):
-        raise ValueError("betas: expected at least one number, or lengths, got none")
-    for beta in betas:
-        checks.non_negative("betas", beta)
-    for length in lengths:
-        checks.at_least("lengths", length, 1)
-    checks.known("positions", positions, POSITIONS)
-    resources: dict[str, Any] = {"memory_budget": memory_budget, "mesh": mesh}
-    first = next(batches.read())
-    if held_out is not None:
-        other_shape = next(held_out.read()).inputs.shape[1:]
-        if other_shape != first.inputs.shape[1:]:
-            raise ValueError(
-                f"held_out: expected inputs of shape {first.inputs.shape[1:]}, got {other_shape}"
-            )
-    places, thresholds, other = None, None, None
-    if has_positions(first) and positions == "all":
-        if first.kind != "softmax":
-            _, thresholds = most_informative(batches, **resources)
-        total = num_positions(first)
-        layer = at_pairs(batches, draw_pairs(batches.num_examples, total, seed))
-        if held_out is not None:
-            other = at_pairs(held_out, draw_held_out_pairs(held_out.num_examples, total, seed))
-    else:
-        layer, other = batches.whole(), None if held_out is None else held_out.whole()
-        if has_positions(first):
-            places, thresholds = most_informative(Batches.of(layer), **resources)
-    targets, thresholds = layer_targets(layer, places, thresholds, **resources)
-    num_units = layer.weights.shape[-1]
-    weights = layer.weights.reshape(-1, num_units)
-
-    def extract(units: slice) -> RuleFront:
-        inputs = unit_inputs(layer, places, units)
-        return extract_layer(weights[:, units], inputs, targets[:, units], **resources, **options)
-
-    runs = runs_of_units(layer, places)
-    # Filters side by side share the memory; on a mesh each of them has all the devices.
-    if len(runs) > 1 and mesh is None:
-        resources["memory_budget"] = max(1, memory_budget // meshes.cpu_count())
-        fronts = meshes.side_by_side(extract, runs)
-    else:
-        fronts = [extract(units) for units in runs]
-    front = fronts[0]._replace(
-        units=tuple(unit for part in fronts for unit in part.units), on_counts=targets.sum(0)
-    )
-    chosen = [select_rules(front, beta) for beta in betas]
-    chosen += [select_rules(front, max_literals=length) for length in lengths]
-    chosen = [name_rules(rules, layer, places, thresholds) for rules in chosen]
-    if other is not None:
-        chosen = measure_layer(chosen, other, places, thresholds)
-    constant_units = int(np.isin(front.on_counts, [0, front.num_examples]).sum())
-    return LayerRules(
-        layer.name,
-        layer.kind,
-        thresholds,
-        constant_units,
-        front,
-        rules=dict(zip(map(float, betas), chosen, strict=False)),
-        by_length=dict(zip(map(int, lengths), chosen[len(betas) :], strict=True)),
-        note=layer.note,
-    )
-
-
-def measure_layer(
-    choices: Sequence[Sequence[Rule]],
-    layer: Layer,
-    positions: np.ndarray | None,
-    thresholds: np.ndarray,
-) -> list[tuple[Rule, ...]]:
-    """The rules of each choice with their errors on the layer's examples as held-out errors."""
-    targets, _ = layer_targets(layer, positions, thresholds)
-    measured: list[tuple[Rule, ...]] = [()] * len(choices)
-    for units in runs_of_units(layer, positions):
-        inputs = unit_inputs(layer, positions, units)
-        for i, rules in enumerate(choices):
-            measured[i] += measure_held_out(rules[units], inputs, targets[:, units])
-    return measured

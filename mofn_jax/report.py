@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mofn_jax.extraction import LayerRules
+from mofn_jax.explanation import LayerRules
 from mofn_jax.rules import Rule
 
 
