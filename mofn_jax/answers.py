@@ -136,7 +136,7 @@ def explain_predictions(
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
       >>> answers = explain_predictions(inputs, inputs.sum(1) >= 2)
       >>> print(answers.rules[1])
-      unit 1 <=> 2 of {x0 >= 1, x1 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
+      unit 1 <=> 2 of {x1 >= 1, x0 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
       >>> answers.fidelity
       1.0
     """

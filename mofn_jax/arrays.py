@@ -111,7 +111,10 @@ def layer_from_arrays(
         convolution=convolution,
         groups=groups,
     )
-    return layer if layer.kind == "softmax" else _turned_as_seen(layer)
+    if layer.kind == "softmax":
+        checks.class_labels("predictions", predictions, max(2, num_units))
+        return layer
+    return _turned_as_seen(layer)
 
 
 def _convolution(
@@ -123,12 +126,16 @@ def _convolution(
 ) -> Convolution:
     steps, apart = _each("strides", strides, window), _each("dilation", dilation, window)
     if isinstance(padding, str):
+        padding = padding.upper()  # PyTorch's are in lower case
         checks.known("padding", padding, ["SAME", "VALID"])
         extent = [gap * (width - 1) + 1 for width, gap in zip(window, apart, strict=True)]
         pads = jax.lax.padtype_to_pads(sizes, extent, steps, padding)
         return Convolution(steps, apart, tuple((int(a), int(b)) for a, b in pads))
-    sides = np.asarray(padding)
-    if sides.ndim < 2:
+    try:
+        sides = np.asarray(padding)
+    except ValueError:  # lists of several lengths
+        sides = np.full(0, -1)
+    if sides.ndim < 2 and sides.size:
         sides = np.broadcast_to(sides[..., None], (len(window), 2))
     if sides.shape != (len(window), 2) or sides.dtype.kind not in "iu" or sides.min() < 0:
         raise ValueError(
@@ -140,7 +147,7 @@ def _convolution(
 
 def _each(name: str, value: int | Sequence[int], window: Sequence[int]) -> tuple[int, ...]:
     """A number for each axis of the window."""
-    values = list(value) if isinstance(value, Sequence) else [value] * len(window)
+    values = list(np.atleast_1d(value)) * (1 if np.ndim(value) else len(window))
     if len(values) != len(window):
         raise ValueError(f"{name}: expected a number for each of {len(window)} axes, got {value!r}")
     return tuple(checks.at_least(name, one, 1) for one in values)

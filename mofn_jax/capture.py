@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mofn_jax import checks
@@ -19,6 +20,7 @@ from mofn_jax.compiled import (
     Logits,
     Run,
     Weighted,
+    asked_for_batches,
     asked_of,
     cached,
     layers_of,
@@ -30,6 +32,7 @@ from mofn_jax.frameworks import as_network
 from mofn_jax.geometry import NotExplained
 from mofn_jax.layers import Layer, turned, unit_sums
 from mofn_jax.products import Layers, Product
+from mofn_jax.program import dtype_of
 
 # Recomputed sums may be as far from the network's, root mean square of a unit: bfloat16 has 0.4%.
 _TOLERANCE = 0.02
@@ -47,13 +50,11 @@ def layer_names(
     """The names of the layers that `capture_layers`, of the same arguments, captures.
 
     Raises:
-      ValueError: no inputs, inputs not finite, or as `capture_layers` for the network.
+      ValueError: as `capture_layers`.
     """
-    inputs = checks.matrix("inputs", inputs[:1], [None] * max(1, np.ndim(inputs)))
-    asked = asked_of(as_network(network, params, call_kwargs), inputs, logits, predictions is None)
-    layers = cached(layers_of, asked)
-    _warn(layers.passed_over)
-    return tuple(product.name for product in layers.products)
+    found = _reader(network, params, inputs, 256, call_kwargs, logits, predictions).found
+    _warn(found.passed_over)
+    return tuple(product.name for product in found.products)
 
 
 def capture_layers(
@@ -79,7 +80,8 @@ def capture_layers(
 
     Args:
       network: a Linen module; an NNX module; or a function of (params, inputs), as a network of
-        Equinox, `lambda model, inputs: jax.vmap(model)(inputs)`, or Haiku.
+        Equinox, `lambda model, inputs: jax.vmap(model)(inputs)`, or Haiku. It is traced once for
+        all parameters and inputs of the same shapes: what it reads beside them is a constant.
       params: its parameters, or all variables of a Linen module as {"params": ..., ...}; None with
         an NNX module, which holds its own and is read as for inference. Leaves of a function's
         parameters that are no arrays are constants.
@@ -89,9 +91,9 @@ def capture_layers(
       call_kwargs: keyword arguments of the network's call, such as {"train": False}.
       logits: which of the network's outputs are its logits, [E, k], or [E, T, k] at each token: a
         key of them or a function of them. By default the first element of a tuple or list, a
-        mapping's "logits", or else the only output of shape [E, k]. A single logit, [E, 1], is
-        that of the second of two classes. Of [E, T, k], layers of T positions are explained about
-        the class at each.
+        record's or mapping's "logits", or else the only output of shape [E, k]. A single logit,
+        [E, 1], is that of the second of two classes (not a probability: it is split at 0). Of
+        [E, T, k], layers of T positions are explained about the class at each.
       predictions: [E] integers from 0, the classes that hidden layers are explained about, instead
         of those of the logits: for a network without classes.
 
@@ -121,12 +123,12 @@ def capture_layers(
     classes = reader.classes(slice(None), values, run)
     captured = []
     for i, (enters, leaves), weights, probe in zip(
-        wanted, run.sides, reader.weights_of(wanted), probed, strict=True
+        wanted, run.sides, reader.weights_of(wanted, probed), probed, strict=True
     ):
         product = reader.found.products[i]
         layer = _layer(product, weights, values[enters], values[leaves], classes)
         try:
-            captured.append(_checked(layer, weights, probe, reader.batch_size))
+            captured.append(_checked(layer, product, weights, probe, reader.batch_size))
         except NotExplained as reason:
             passed_over[product.name] = str(reason)
     _warn(passed_over)
@@ -160,9 +162,9 @@ def read_layer(
     for rows, some, sums in reader.batches(run):
         classes = reader.classes(rows, some, run)
         if layer is None:
-            product, (weights,) = reader.found.products[wanted[0]], reader.weights_of(wanted)
+            product, (weights,) = reader.found.products[wanted[0]], reader.weights_of(wanted, sums)
             layer = _layer(product, weights, some[enters], some[leaves], classes)
-            layer = _checked(layer, weights, sums[0], reader.batch_size)
+            layer = _checked(layer, product, weights, sums[0], reader.batch_size)
         yield layer._replace(inputs=some[enters], activations=some[leaves], predictions=classes)
 
 
@@ -179,8 +181,9 @@ class _Reader(NamedTuple):
     def run_of(self, wanted: tuple[int, ...]) -> Run:
         return cached(run_of, self.asked, wanted, self.batch_size)
 
-    def weights_of(self, wanted: tuple[int, ...]) -> list[Weighted]:
-        return cached(weights_of, self.asked, wanted)(self.arrays)
+    def weights_of(self, wanted: tuple[int, ...], probed: Sequence[np.ndarray]) -> list[Weighted]:
+        largest = [np.abs(sums).max().astype(np.float32) for sums in probed]
+        return cached(weights_of, self.asked, wanted)(self.arrays, largest)
 
     def batches(self, run: Run) -> Iterator[tuple[slice, list[np.ndarray], list[np.ndarray]]]:
         """The examples of each batch, the values on them, and the sums at its probed pairs.
@@ -219,13 +222,15 @@ def _reader(
     inputs = checks.matrix("inputs", inputs, [None] * max(1, np.ndim(inputs)))
     if predictions is not None:
         predictions = checks.class_labels("predictions", predictions, None, len(inputs))
+    batch_size = min(checks.at_least("batch_size", batch_size, 1), len(inputs))
     described = as_network(network, params, call_kwargs)
     asked = asked_of(described, inputs, logits, predictions is None)
+    asked = cached(asked_for_batches, asked, batch_size)
     return _Reader(
         described.arrays,
         inputs,
         predictions,
-        min(checks.at_least("batch_size", batch_size, 1), len(inputs)),
+        batch_size,
         asked,
         cached(layers_of, asked),
     )
@@ -260,11 +265,14 @@ def _layer(
     )
 
 
-def _checked(layer: Layer, weighted: Weighted, sums: np.ndarray, batch_size: int) -> Layer:
+def _checked(
+    layer: Layer, product: Product, weighted: Weighted, sums: np.ndarray, batch_size: int
+) -> Layer:
     """The layer with its effective weights, if from them come the sums that the network computed.
 
     Args:
       layer: with weights before any scale, on the first batch at least.
+      product: of the layer.
       weighted: of the layer.
       sums: [S, u], the network's, at the probed pairs of the first batch.
       batch_size: of that batch.
@@ -282,7 +290,10 @@ def _checked(layer: Layer, weighted: Weighted, sums: np.ndarray, batch_size: int
     linear, size = linear * scale, size * np.abs(scale)
     bias_there = bias[tuple(probes[:, 1:].T)]
     off = _root_mean_square(linear + bias_there - sums)
-    if (off > _TOLERANCE * _root_mean_square(sums - bias_there) + 1e-5 * size.max(0)).any():
+    # Where the bias is much larger than the sums, rounding is of that size.
+    rounding = float(jnp.finfo(dtype_of(product.affine)).eps) * _root_mean_square(sums)
+    most = _TOLERANCE * _root_mean_square(sums - bias_there) + 1e-5 * size.max(0) + rounding
+    if (off > most).any():
         raise NotExplained("its sums are not those of its weights")
     if (bias == bias.reshape(-1, num_units)[0]).all():
         bias = bias.reshape(-1, num_units)[0]
@@ -297,7 +308,10 @@ def _root_mean_square(array: np.ndarray) -> np.ndarray:
 def _predicted(logits: np.ndarray) -> np.ndarray:
     """The class of the largest logit, or of two classes the second if its one logit is above 0."""
     if not np.isfinite(logits).all():
-        raise ValueError("network: its logits hold NaN or infinity; expected finite numbers")
+        raise ValueError(
+            "network: its logits hold NaN or infinity; expected finite numbers: say which output "
+            "they are with logits=, or give predictions="
+        )
     if logits.shape[-1] == 1:
         return (logits[..., 0] > 0).astype(np.int32)
     return logits.argmax(-1).astype(np.int32)

@@ -22,8 +22,9 @@ from mofn_jax.program import Program, compute, dtype_of, same_variables, shape_o
 # Examples in the traces that are only read: how many makes no difference, but an axis of one would
 # be like one that is broadcast.
 _FEW = 2
-# What leaves a nonlinearity is looked at between these sums of what enters it, in steps.
-_RANGE, _STEPS = 8.0, 128
+# How far from 0 a nonlinearity is looked at, at least, and in how many steps: an odd number, for a
+# pole at 0 to be stepped over.
+_RANGE, _STEPS = 8.0, 127
 _NUM_PROBES = 32  # pairs of example and position at which they are compared
 
 # Which of a network's outputs are its logits.
@@ -39,14 +40,26 @@ class Asked(NamedTuple):
     inputs: jax.ShapeDtypeStruct  # of one example
     logits: Logits
     has_logits: bool
+    few: int = _FEW  # examples in the traces that are only read
 
     def trace(self, num_examples: int) -> Program:
+        """The network for some number of examples.
+
+        Raises:
+          ValueError: no logits, or a network that does not take as many.
+        """
+
         def outputs(*arrays: jax.Array) -> Any:
             given = self.call(*arrays)
             return [_logits(given, self.logits, num_examples), given] if self.has_logits else given
 
         shape = (num_examples, *self.inputs.shape)
-        return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
+        try:
+            return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
+        except TypeError as error:
+            raise ValueError(
+                f"network: it cannot be traced for {num_examples} examples: {error}"
+            ) from error
 
 
 def asked_of(network: Network, inputs: np.ndarray, logits: Logits, has_logits: bool) -> Asked:
@@ -73,8 +86,28 @@ def cached(function: Any, *arguments: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
+def _program_of(asked: Asked, num_examples: int) -> Program:
+    return asked.trace(num_examples)
+
+
+@lru_cache(maxsize=64)
+def asked_for_batches(asked: Asked, batch_size: int) -> Asked:
+    """What to trace if the program for a few examples is another than that for a batch.
+
+    A product of three operands, for one, is made in the order that costs least.
+    """
+    few, batch = (cached(_program_of, asked, size) for size in (asked.few, batch_size))
+    try:
+        same_variables(few, batch)
+    except ValueError:
+        return asked._replace(few=batch_size)
+    return asked
+
+
+@lru_cache(maxsize=64)
 def layers_of(asked: Asked) -> Layers:
-    layers = find_layers(asked.trace(_FEW), asked.trace(_FEW + 1), asked.paths, asked.has_logits)
+    few, larger = (cached(_program_of, asked, size) for size in (asked.few, asked.few + 1))
+    layers = find_layers(few, larger, asked.paths, asked.has_logits)
     if not layers.products:
         reasons = "; ".join(f"{name}: {why}" for name, why in layers.passed_over.items())
         raise ValueError(
@@ -96,18 +129,29 @@ class Weighted(NamedTuple):
 
 @lru_cache(maxsize=64)
 def weights_of(asked: Asked, wanted: tuple[int, ...]) -> Callable[..., list[Weighted]]:
-    """How some layers weigh what enters them, as a compiled function of the parameters."""
+    """How some layers weigh what enters them, as a compiled function.
+
+    It takes the parameters and, of each layer, how far from 0 sums are met.
+    """
     layers = cached(layers_of, asked)
 
     @jax.jit
-    def weigh(arrays: Sequence[jax.Array]) -> list[Weighted]:
+    def weigh(arrays: Sequence[jax.Array], largest: Sequence[jax.Array]) -> list[Weighted]:
         values = dict(zip(layers.program.parameters, arrays, strict=True))
-        return [_weighted(layers.program, layers.products[i], values) for i in wanted]
+        return [
+            _weighted(layers.program, layers.products[i], values, reach)
+            for i, reach in zip(wanted, largest, strict=True)
+        ]
 
     return weigh
 
 
-def _weighted(program: Program, product: Product, values: dict[jex.Var, jax.Array]) -> Weighted:
+def _weighted(
+    program: Program,
+    product: Product,
+    values: dict[jex.Var, jax.Array],
+    reach: jax.Array,
+) -> Weighted:
     (weights,) = compute(program, values, [product.weights])
 
     def sums(products: jax.Array) -> jax.Array:
@@ -125,16 +169,16 @@ def _weighted(program: Program, product: Product, values: dict[jex.Var, jax.Arra
     def climb(state: Any, sum_: jax.Array) -> Any:
         before, rise, fall = state
         after = activations(sum_)
-        step = after - before
+        step = jnp.nan_to_num(after - before, nan=0.0, posinf=0.0, neginf=0.0)
         return (after, rise + jnp.maximum(step, 0), fall - jnp.minimum(step, 0)), None
 
     rise, fall = jnp.ones_like(scale), jnp.zeros_like(scale)
     if product.leaves is not product.affine:
-        start = activations(jnp.float32(-_RANGE))
+        reach = jnp.maximum(reach, _RANGE)
+        grid = jnp.linspace(-reach, reach, _STEPS + 1)
+        start = activations(grid[0])
         still = jnp.zeros_like(start)
-        (_, rise, fall), _ = jax.lax.scan(
-            climb, (start, still, still), jnp.linspace(-_RANGE, _RANGE, _STEPS + 1)[1:]
-        )
+        (_, rise, fall), _ = jax.lax.scan(climb, (start, still, still), grid[1:])
     over_positions = tuple(range(scale.ndim - 1))
     return Weighted(
         _wide(product.geometry.weights.arranged(weights)),
@@ -158,7 +202,7 @@ class Run(NamedTuple):
 def run_of(asked: Asked, wanted: tuple[int, ...], batch_size: int) -> Run:
     """The network for batches of this size, compiled for some of its layers."""
     layers = cached(layers_of, asked)
-    program = asked.trace(batch_size)
+    program = cached(_program_of, asked, batch_size)
     same = same_variables(layers.program, program)
     products = [layers.products[i].in_trace(same) for i in wanted]
     outputs = program.jaxpr.outvars[:1] if asked.has_logits else []
@@ -209,16 +253,20 @@ def _logits(outputs: Any, which: Logits, num_examples: int) -> jax.Array:
     """The logits among a network's outputs."""
     if callable(which):
         outputs = which(outputs)
+    elif isinstance(which, str) and hasattr(outputs, which):
+        outputs = getattr(outputs, which)
     elif which is not None:
         try:
             outputs = outputs[which]
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(f"logits: the network's outputs have no {which!r}") from error
-    while isinstance(outputs, tuple | list | Mapping):
-        if isinstance(outputs, tuple | list) and outputs:
-            outputs = outputs[0]
+    while isinstance(outputs, tuple | list | Mapping) or hasattr(outputs, "logits"):
+        if hasattr(outputs, "logits"):  # of a record
+            outputs = outputs.logits
         elif isinstance(outputs, Mapping) and "logits" in outputs:
             outputs = outputs["logits"]
+        elif isinstance(outputs, tuple | list) and outputs:
+            outputs = outputs[0]
         else:
             outputs = _only_matrix(outputs, num_examples)
     shape = np.shape(outputs)

@@ -104,7 +104,7 @@ def extract_network(
 
     Returns:
       The results, in the order of the layers. A layer whose sums cannot be recomputed is passed
-      over with a warning.
+      over with a warning, and of all layers those with other positions than the network's classes.
 
     Raises:
       ValueError: as `capture_layers`, `explain_layer` and `extract_layer`; predictions without
@@ -112,6 +112,9 @@ def extract_network(
     """
     if held_out is not None and (predictions is None) != (held_out_predictions is None):
         raise ValueError("held_out_predictions: expected with predictions, and only then")
+    shape = np.shape(examples)[1:]
+    if held_out is not None and np.shape(held_out)[1:] != shape:
+        raise ValueError(f"held_out: expected shape [E, *{shape}], got {np.shape(held_out)}")
     asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
     names = layer_names(network, params, examples, predictions=predictions, **asked)
     for name in layers or ():
@@ -134,6 +137,11 @@ def extract_network(
         others = None if held_out is None else batches(held_out, held_out_predictions, name)
         try:
             first = next(seen.read())
+            if layers is None and first.predictions.shape[1:] not in (
+                (),
+                first.activations.shape[1:-1],
+            ):
+                raise NotExplained("the network predicts a class at each of other positions")
         except NotExplained as reason:
             warnings.warn(f"layers that are not explained: {name} ({reason})", stacklevel=2)
             continue

@@ -75,6 +75,7 @@ def extract_layer(
         below 1, a mesh of other axes, arrays that differ between processes.
 
     Example:
+      >>> from mofn_jax.rules import select_rules
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
       >>> targets = inputs.sum(1, keepdims=True) >= 2
       >>> front = extract_layer(np.ones((3, 1)), inputs, targets)

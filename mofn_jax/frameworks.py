@@ -19,7 +19,7 @@ class LinenCall(NamedTuple):
 
     module: nn.Module
     structure: Any
-    options: tuple[tuple[str, type, Any], ...]
+    options: tuple[tuple[str, Any, Any], ...]
 
     def __call__(self, *arrays: jax.Array) -> Any:
         variables = jax.tree.unflatten(self.structure, arrays[:-1])
@@ -31,7 +31,7 @@ class NnxCall(NamedTuple):
 
     graph: Any
     structure: Any
-    options: tuple[tuple[str, type, Any], ...]
+    options: tuple[tuple[str, Any, Any], ...]
 
     def __call__(self, *arrays: jax.Array) -> Any:
         module = nnx.merge(self.graph, jax.tree.unflatten(self.structure, arrays[:-1]))
@@ -44,12 +44,14 @@ class FunctionCall(NamedTuple):
 
     function: Callable[..., Any]
     structure: Any
-    static: tuple[tuple[int, Any], ...]  # by place, the leaves that are no arrays
-    options: tuple[tuple[str, type, Any], ...]
+    static: tuple[
+        tuple[int, Any, Any], ...
+    ]  # places, types and values of leaves that are no arrays
+    options: tuple[tuple[str, Any, Any], ...]
 
     def __call__(self, *arrays: jax.Array) -> Any:
         leaves = list(arrays[:-1])
-        for place, leaf in self.static:
+        for place, _, leaf in self.static:
             leaves.insert(place, leaf)
         params = jax.tree.unflatten(self.structure, leaves)
         return self.function(params, arrays[-1], **_keywords(self.options))
@@ -77,9 +79,8 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
     Raises:
       ValueError: a network that is none of these, or parameters beside an NNX module's own.
     """
-    # True and 1 are equal, and so are 1 and 1.0: what they are is part of what is asked.
     options = tuple(
-        (name, type(value), value) for name, value in sorted((call_kwargs or {}).items())
+        (name, _types(value), value) for name, value in sorted((call_kwargs or {}).items())
     )
     if isinstance(network, nn.Module):
         params = nn.meta.unbox(params)
@@ -95,7 +96,8 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
             raise ValueError("params: an NNX module holds its own parameters; expected None")
         graph, state = nnx.split(network)
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
-        paths = [_names(path[:-1]) for path, _ in leaves]  # without the "value" of each
+        # Without the "value" of each variable; what is none is an array itself.
+        paths = [_names(path[:-1] if str(path[-1]) == ".value" else path) for path, _ in leaves]
         return Network(
             NnxCall(graph, structure, options), [leaf for _, leaf in leaves], tuple(paths)
         )
@@ -105,8 +107,12 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
             f"inputs, got {type(network).__name__}"
         )
     leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-    is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for _, leaf in leaves]
-    static = tuple((place, leaf) for place, (_, leaf) in enumerate(leaves) if not is_array[place])
+    is_array = [
+        isinstance(leaf, jax.Array | np.ndarray | np.number | np.bool) for _, leaf in leaves
+    ]
+    static = tuple(
+        (place, _types(leaf), leaf) for place, (_, leaf) in enumerate(leaves) if not is_array[place]
+    )
     held = [leaf for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
     return Network(
         FunctionCall(network, structure, static, options),
@@ -115,8 +121,15 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
     )
 
 
-def _keywords(options: Sequence[tuple[str, type, Any]]) -> dict[str, Any]:
+def _keywords(options: Sequence[tuple[str, Any, Any]]) -> dict[str, Any]:
     return {name: value for name, _, value in options}
+
+
+def _types(value: Any) -> Any:
+    """What a value is made of: True and 1 are equal, but a network may tell them apart."""
+    if isinstance(value, tuple | list):
+        return type(value), *map(_types, value)
+    return type(value)
 
 
 def _names(path: Sequence[Any]) -> tuple[str, ...]:

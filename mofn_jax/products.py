@@ -139,7 +139,7 @@ def find_layers(
         if (kernel := _kernel(equation, graph)) is not None
     }
     names = _names(kernels, paths)
-    passed_over = dict(_hidden_products(graph, paths))
+    passed_over = dict(_hidden_products(graph, paths)) | dict(_constant_products(graph))
     products = []
     for i, name in names.items():
         equation = program.jaxpr.eqns[i]
@@ -255,15 +255,29 @@ def _names(kernels: Mapping[int, int], paths: Sequence[tuple[str, ...]]) -> dict
     shared = Counter(paths[kernel][:-1] for kernel in set(kernels.values()))
     times = Counter(kernels.values())
     seen: Counter[int] = Counter()
-    names = {}
+    names: dict[int, str] = {}
     for i, kernel in kernels.items():
-        *folder, last = paths[kernel]
+        *folder, last = paths[kernel] or ("parameters",)
         alone = shared[tuple(folder)] == 1 and (folder or last == "kernel")
-        names[i] = "/".join(folder if alone else (*folder, last))
+        name = "/".join(folder if alone else (*folder, last))
         if times[kernel] > 1:
-            names[i] += f"[{seen[kernel]}]"
+            name += f"[{seen[kernel]}]"
             seen[kernel] += 1
+        while name in names.values():  # "a/b" may be one part of a path, or two
+            name += "'"
+        names[i] = name
     return names
+
+
+def _constant_products(graph: _Graph) -> Iterator[tuple[str, str]]:
+    """Products of the inputs with arrays that the function holds itself, and why."""
+    constants = graph.program.jaxpr.constvars
+    for equation in graph.program.jaxpr.eqns:
+        if equation.primitive.name not in _PRODUCTS:
+            continue
+        for v in operands(equation):
+            if v in constants and any(map(graph.depends, equation.invars)):
+                yield f"constant {list(shape_of(v))}", "weights that are not among the parameters"
 
 
 def _hidden_products(graph: _Graph, paths: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, str]]:
@@ -389,13 +403,24 @@ def _last_cut(
 
 
 def _gives_logits(product: Product, graph: _Graph) -> bool:
-    """Whether its units are the classes: from them alone come the logits, with no layer between."""
+    """Whether its units are the classes: each logit is computed from its own unit, element by
+    element, and from sums or the like over all of them, as a softmax is."""
     shape = jax.eval_shape(product.geometry.outputs.arranged, product.product.aval).shape
     if product.kind != "dense" or [shape] != [shape_of(v) for v in graph.outputs]:
         return False
-    reached = {product.affine}
+    layouts = {product.affine: _layout(product.views[product.affine])}
+    others: set[jex.Var] = set()
     for equation in graph.program.jaxpr.eqns:
         read = [v for v in operands(equation) if v in graph.on_inputs]
-        if read and reached.issuperset(read) and equation.primitive.name not in _PRODUCTS:
-            reached.update(equation.outvars)
-    return reached.issuperset(graph.outputs)
+        if not read or not all(v in layouts or v in others for v in read):
+            continue
+        name, out = equation.primitive.name, equation.outvars[0]
+        of_units = {layouts[v] for v in read if v in layouts}
+        if name in _ELEMENTWISE and len(of_units) == 1 and _size(out) == _size(product.affine):
+            layouts[out] = of_units.pop()
+        elif name in _VIEWS and len(of_units) == 1 and _size(out) == _size(product.affine):
+            view = View(read[0], equation.params.get("permutation"))
+            layouts[out] = of_units.pop() + _layout([view])
+        elif name not in _PRODUCTS:
+            others.update(equation.outvars)
+    return layouts.keys() >= graph.outputs

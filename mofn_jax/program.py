@@ -5,6 +5,7 @@ equations between variables.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -65,10 +66,24 @@ def same_variables(program: Program, other: Program) -> dict[jex.Var, jex.Var]:
     Raises:
       ValueError: the traces are of different equations.
     """
-    names = [[e.primitive.name for e in p.jaxpr.eqns] for p in (program, other)]
-    if names[0] != names[1]:
-        raise ValueError("network: expected one that computes the same for any number of examples")
-    return dict(zip(program.variables(), other.variables(), strict=True))
+    pairs = [p.jaxpr.eqns for p in (program, other)]
+    same = dict(zip(program.variables(), other.variables(), strict=False))
+    if len(pairs[0]) != len(pairs[1]) or not all(map(partial(_is_same, same), *pairs)):
+        raise ValueError(
+            "network: expected one that computes the same for any number of examples (of a loop "
+            "over the examples, jax.vmap makes one)"
+        )
+    return same
+
+
+def _is_same(same: Mapping[jex.Var, jex.Var], one: jex.JaxprEqn, other: jex.JaxprEqn) -> bool:
+    """Whether two equations do the same with the same variables."""
+    if one.primitive.name != other.primitive.name or len(one.invars) != len(other.invars):
+        return False
+    return all(
+        isinstance(w, jex.Literal) if isinstance(v, jex.Literal) else same.get(v) is w
+        for v, w in zip(one.invars, other.invars, strict=True)
+    )
 
 
 def operands(equation: jex.JaxprEqn) -> list[jex.Var]:

@@ -84,6 +84,12 @@ def test_signs_turn_as_outputs_do():
     assert layer.note == "the activation of 1 of 4 units is not monotone in the sum"
 
 
+def test_a_softmax_layer_of_fewer_units_than_classes():
+    inputs, kernel = RNG.standard_normal((20, 6)), RNG.standard_normal((6, 2))
+    with pytest.raises(ValueError, match=r"predictions: expected labels in 0..1"):
+        mofn.layer_from_arrays("head", kernel, inputs, inputs @ kernel, CLASSES, kind="softmax")
+
+
 def test_a_softmax_layer():
     inputs, kernel = RNG.standard_normal((20, 6)), RNG.standard_normal((6, 3))
     logits = inputs @ kernel
@@ -130,6 +136,7 @@ def test_bad_arrays(change, message):
         ({"strides": (1, 1, 1)}, "strides: expected a number for each of 2 axes"),
         ({"dilation": 0}, "dilation: expected an integer of at least 1"),
         ({"padding": "CIRCULAR"}, "padding: 'CIRCULAR' is not known"),
+        ({"padding": [1, (1, 2)]}, "padding: expected integers from 0, one for each of 2 axes"),
         ({"padding": -1}, "padding: expected integers from 0, one for each of 2 axes or two"),
         ({"strides": 2}, r"outputs: expected positions \[3, 3\] and 2 units, got \[5, 5, 2\]"),
     ],

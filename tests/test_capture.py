@@ -1,7 +1,9 @@
 """Capture: what is captured is what the network computes, for our networks and for others."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -221,6 +223,7 @@ def linear(params, x):
     return {"features": hidden, "scores": hidden @ params["head"], "images": x}
 
 
+CONSTANT = np.eye(64, dtype=np.float32)
 LINEAR = {
     "hidden": np.random.default_rng(0).standard_normal((64, 5), np.float32),
     "head": np.random.default_rng(1).standard_normal((5, 3), np.float32),
@@ -243,6 +246,57 @@ def test_which_outputs_are_the_logits():
         lambda params, x: {"loss": x.sum(), "out": linear(params, x)["scores"]}, LINEAR, IMAGES
     )
     np.testing.assert_array_equal(head.predictions, expected.argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (lambda h, w: h @ w, "softmax"),
+        (lambda h, w: nn.log_softmax(h @ w), "softmax"),
+        (lambda h, w: nn.softmax((h @ w) / 3), "softmax"),
+        (lambda h, w: 30 * nn.tanh((h @ w) / 30), "softmax"),
+        (lambda h, w: (h @ w)[:, ::-1], "dense"),
+        (lambda h, w: (h @ w)[:, jnp.array([2, 0, 1])], "dense"),
+        (lambda h, w: jnp.cumsum(h @ w, axis=1), "dense"),
+        (lambda h, w: (h[:, :, None] * w[None]).sum(1), None),
+        (lambda h, w: jax.lax.fori_loop(0, 80, lambda _, z: jnp.tanh(z @ w), h), None),
+    ],
+)
+def test_the_softmax_layer_is_that_whose_units_are_the_classes(head, kind):
+    """And never the hidden layer of as many units."""
+    params = {"hidden": LINEAR["hidden"][:, :3], "head": LINEAR["head"][:3]}
+
+    def network(params, x):
+        return head(nn.relu(x.reshape(len(x), -1) @ params["hidden"]), params["head"])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the loop
+        hidden, *rest = mofn.capture_layers(network, params, IMAGES)
+    assert hidden.kind == "dense"
+    assert [layer.kind for layer in rest] == [kind] * bool(kind)
+
+
+class Record(NamedTuple):
+    hidden: jax.Array
+    logits: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Outputs:
+    hidden: jax.Array
+    logits: jax.Array
+
+
+@pytest.mark.parametrize("record", [Record, Outputs])
+@pytest.mark.parametrize("which", [None, "logits"])
+def test_logits_of_a_record(record, which):
+    def network(params, x):
+        outputs = linear(params, x)
+        return record(outputs["features"], outputs["scores"])
+
+    _, head = mofn.capture_layers(network, LINEAR, IMAGES, logits=which)
+    assert head.kind == "softmax"
 
 
 def test_predictions_instead_of_logits():
@@ -297,11 +351,107 @@ def test_a_single_logit_is_of_two_classes():
         (lambda p, x: (x @ p["w"])[:-1], np.ones((4, 3)), r"got shape \[1, 2\]"),
         (lambda p, x: x @ p["w"], np.full((4, 3), 1e300), "inputs: too large for the network's"),
         (lambda p, x: (x @ p["w"])[:, 0], np.ones((4, 3)), r"expected logits .* got shape \[E\]"),
+        (lambda p, x: x @ p["w"], {"x": np.ones((4, 3))}, "inputs: expected real numbers"),
+        (lambda p, x: x @ p["w"], None, "inputs: expected real numbers"),
+        (
+            lambda p, x: (x.reshape(4, -1, 3) @ p["w"]).reshape(-1, 2),
+            np.ones((8, 3)),
+            "network: it cannot be traced for 2 examples",
+        ),
+        (
+            lambda p, x: jax.lax.map(lambda row: row @ p["w"], x),
+            np.ones((4, 3)),
+            "same for any number of examples .of a loop over the examples, jax.vmap makes one",
+        ),
     ],
 )
 def test_bad_networks(network, inputs, message):
-    with pytest.raises(ValueError, match=message):
-        mofn.capture_layers(network, {"w": np.ones((3, 2), np.float32)}, inputs)
+    for function in (mofn.capture_layers, mofn.layer_names):
+        if function is mofn.layer_names and ("logits hold" in message or "too large" in message):
+            continue  # it computes nothing
+        with pytest.raises(ValueError, match=message):
+            function(network, {"w": np.ones((3, 2), np.float32)}, inputs)
+
+
+def test_weights_that_are_no_parameters_are_named():
+    def network(params, x):
+        return linear(params, nn.relu(x.reshape(len(x), -1) @ CONSTANT))["scores"]
+
+    with pytest.warns(UserWarning, match=r"constant \[64, 64\] .weights that are not among"):
+        captured = mofn.capture_layers(network, LINEAR, IMAGES)
+    assert [layer.name for layer in captured] == ["hidden", "head"]
+
+
+def test_leaves_that_are_no_arrays_are_told_apart_by_type():
+    def network(params, x):
+        scores = linear(params, x)["scores"]
+        return scores if params["plain"] is True else -scores
+
+    params = LINEAR | {"plain": True, "name": np.str_("none")}
+    one = mofn.capture_layers(network, params, IMAGES)[-1].predictions
+    other = mofn.capture_layers(network, params | {"plain": 1}, IMAGES)[-1].predictions
+    assert (one != other).any()
+    call = {"logits": "scores"}
+
+    def keyed(params, x, which):
+        return {"scores": linear(params, x)["scores"] * (1 if which[0] is True else -1)}
+
+    one, other = (
+        mofn.capture_layers(keyed, LINEAR, IMAGES, call_kwargs={"which": which}, **call)[-1]
+        for which in ((True,), (1,))
+    )
+    assert (one.predictions != other.predictions).any()
+
+
+def test_names_where_paths_do_not_tell():
+    """Parameters that are one array, or a part with a slash in it."""
+    (layer,) = mofn.capture_layers(lambda w, x: x.reshape(len(x), -1) @ w, LINEAR["hidden"], IMAGES)
+    assert layer.name == "parameters"
+    flat, unravel = jax.flatten_util.ravel_pytree(LINEAR)
+    names = mofn.layer_names(lambda q, x: linear(unravel(q), x)["scores"], flat, IMAGES)
+    assert names == ("parameters[0]", "parameters[1]")
+    params = {"a/b": {"w": LINEAR["hidden"]}, "a": {"b": {"w": LINEAR["head"]}}}
+
+    def network(params, x):
+        both = {"hidden": params["a/b"]["w"], "head": params["a"]["b"]["w"]}
+        return linear(both, x)["scores"]
+
+    assert mofn.layer_names(network, params, IMAGES) == ("a/b", "a/b'")
+    results = mofn.extract_network(network, params, IMAGES, betas=[0.1], search="weight_order")
+    assert [result.name for result in results] == ["a/b", "a/b'"]
+
+
+@pytest.mark.parametrize("num_examples", [3, 300])
+def test_a_product_of_three_in_the_order_that_costs_least(num_examples):
+    params = {"a": LINEAR["hidden"][:, :4], "b": LINEAR["head"][:4]}
+    inputs = np.random.default_rng(0).standard_normal((num_examples, 64), np.float32)
+
+    def network(params, x):
+        return jnp.einsum("en,nr,ru->eu", x, params["a"], params["b"])
+
+    captured = mofn.capture_layers(network, params, inputs)
+    assert tuple(layer.name for layer in captured) == mofn.layer_names(network, params, inputs)
+    expected = inputs @ params["a"] @ params["b"]
+    np.testing.assert_allclose(captured[-1].activations, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_half_precision_with_a_large_bias():
+    def network(params, x):
+        half = jnp.asarray(x.reshape(len(x), -1), jnp.bfloat16)
+        return nn.relu(half @ params["w"] + params["b"]) @ params["v"]
+
+    params = {
+        "w": jnp.asarray(LINEAR["hidden"], jnp.bfloat16) / 10,
+        "b": jnp.full((1, 5), 100, jnp.bfloat16),
+        "v": jnp.asarray(LINEAR["head"], jnp.bfloat16),
+    }
+    assert len(mofn.capture_layers(network, params, IMAGES)) == 2
+
+
+def test_held_out_examples_of_another_shape():
+    network = mofn.MLP(2)
+    with pytest.raises(ValueError, match=r"held_out: expected shape \[E, \*\(8, 8, 1\)\], got"):
+        mofn.extract_network(network, start(network), IMAGES, held_out=IMAGES[:, 1:])
 
 
 def test_batches_give_what_the_whole_gives():

@@ -205,6 +205,18 @@ def test_an_nnx_module_is_read_as_for_inference():
     np.testing.assert_array_equal(head.inputs, linear.activations)
 
 
+def test_an_nnx_module_with_an_array_of_its_own():
+    class Raw(nnx.Module):
+        def __init__(self):
+            self.hidden = nnx.Linear(64, 5, rngs=nnx.Rngs(0))
+            self.matrix = nnx.Param(jnp.ones((5, 3)))
+
+        def __call__(self, x):
+            return nnx.relu(self.hidden(x.reshape(len(x), -1))) @ self.matrix[...]
+
+    assert mofn.layer_names(Raw(), None, IMAGES) == ("hidden", "matrix")
+
+
 def test_an_nnx_module_inside_linen():
     class Inner(nnx.Module):
         def __init__(self, rngs):

@@ -219,7 +219,9 @@ def dense(activation):
         (lambda x: 1 - nn.sigmoid(x), -1, ""),
         (jax.checkpoint(lambda x: jnp.where(x > 0, x, 0.1 * x)), 1, ""),
         (jax.jit(lambda x: jnp.exp(-x)), -1, ""),
+        (lambda x: 1 - jnp.clip(x / 40, 0.5, 1), -1, ""),  # flat where sums are small
         (jnp.abs, 1, "not monotone in the sum"),
+        (lambda x: 1 / x, 1, "not monotone in the sum"),
         (jnp.sin, 1, "not monotone in the sum"),
     ],
 )
@@ -229,7 +231,7 @@ def test_signs_turn_with_what_follows(activation, sign, note):
         "first": rng.standard_normal((5, 4)).astype(np.float32),
         "second": rng.standard_normal((4, 3)).astype(np.float32),
     }
-    inputs = rng.standard_normal((20, 5)).astype(np.float32)
+    inputs = 20 * rng.standard_normal((20, 5)).astype(np.float32)
     layers = captured(dense(activation), params, inputs)
     assert list(layers) == ["first", "second"]
     first = layers["first"]
@@ -240,6 +242,15 @@ def test_signs_turn_with_what_follows(activation, sign, note):
     np.testing.assert_allclose(
         first.activations, activation(inputs @ params["first"]), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("falling", [lambda x: -jnp.log(x), jax.lax.rsqrt])
+def test_signs_turn_where_the_nonlinearity_is_not_defined_everywhere(falling):
+    rng = np.random.default_rng(0)
+    params = {"first": rng.random((5, 4), np.float32), "second": rng.random((4, 3), np.float32)}
+    first, _ = captured(dense(falling), params, rng.random((20, 5), np.float32)).values()
+    np.testing.assert_array_equal(first.weights, -params["first"])
+    assert first.note == ""
 
 
 @pytest.mark.parametrize(

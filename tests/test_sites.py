@@ -213,6 +213,8 @@ def test_classes_of_tokens_do_not_explain_other_positions():
         mofn.explain_layer(conv)
     with pytest.raises(ValueError, match=r"predictions: .* each of 4 tokens, but 'wide' has"):
         mofn.extract_network(network, params, tokens, layers=["wide"])
+    with pytest.warns(UserWarning, match="predicts a class at each of other positions"):
+        assert mofn.extract_network(network, params, tokens) == ()
     results = mofn.extract_network(
         network, params, tokens, predictions=np.arange(20) % 3, betas=[0.1]
     )

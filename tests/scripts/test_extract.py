@@ -34,10 +34,6 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
     files = {path.name for path in (tmp_path / "run").iterdir()}
     names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
     assert files == {*names, "answers.txt"}
-    printed = capsys.readouterr().out
-    for about in ("its inputs", "what enters its softmax layer"):
-        (line,) = (line for line in printed.splitlines() if line.startswith(f"about {about}, "))
-        assert line in (tmp_path / "run/answers.txt").read_text()
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["dataset"], config["betas"]) == ("wine", ["0", "0.5"])
 
@@ -63,6 +59,9 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
 
     printed = capsys.readouterr().out
     assert "held out error" in printed
+    for about in ("its inputs", "what enters its softmax layer"):
+        (line,) = (line for line in printed.splitlines() if line.startswith(f"about {about}, "))
+        assert line in (tmp_path / "run/answers.txt").read_text()
     assert "softmax unit 0 <=> " in printed
     assert str(tmp_path / "run") in printed
 
