@@ -125,8 +125,10 @@ def extract_network(
         read = partial(read_layer, *given, name, predictions=classes, **asked)
 
         def whole() -> Layer:
-            (layer,) = capture_layers(*given, layers=[name], predictions=classes, **asked)
-            return layer
+            captured = capture_layers(*given, layers=[name], predictions=classes, **asked)
+            if not captured:
+                raise NotExplained(f"layers: {name!r} is not explained on {len(inputs)} examples")
+            return captured[0]
 
         return Batches(len(inputs), read, whole)
 
@@ -137,10 +139,8 @@ def extract_network(
         others = None if held_out is None else batches(held_out, held_out_predictions, name)
         try:
             first = next(seen.read())
-            if layers is None and first.predictions.shape[1:] not in (
-                (),
-                first.activations.shape[1:-1],
-            ):
+            tokens, positions = first.predictions.shape[1:], first.activations.shape[1:-1]
+            if layers is None and tokens not in ((), positions):
                 raise NotExplained("the network predicts a class at each of other positions")
         except NotExplained as reason:
             warnings.warn(f"layers that are not explained: {name} ({reason})", stacklevel=2)
@@ -179,10 +179,9 @@ def explain_layer(
         the position whose best threshold tells most about the class. Both take that threshold.
       seed: of the pairs drawn.
       memory_budget: bytes of working memory; never changes the result.
-      mesh: devices to divide the work among, as in `extract_layer`. Units
-        with inputs of their own, of groups or each at its own position, take turns on a mesh;
-        without one a CPU's cores each take some and tell of their progress from threads of their
-        own.
+      mesh: devices to divide the work among, as in `extract_layer`. Units with inputs of their own,
+        of groups or each at its own position, take turns on a mesh; without one a CPU's cores each
+        take some and tell of their progress from threads of their own.
       **options: of `extract_layer`.
 
     Raises:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from mofn_jax.program import shape_of
 
 
-class NotExplained(Exception):
+class NotExplained(ValueError):
     """Why a layer is passed over."""
 
 
