@@ -100,21 +100,20 @@ def layer_from_arrays(
         )
     bias = np.zeros(num_units, np.float32) if bias is None else bias
     usual = "conv" if window else "dense"
+    kind = checks.known("kind", kind or usual, ["softmax", usual])
+    num_classes = max(2, num_units) if kind == "softmax" else None  # one logit is of two classes
     layer = Layer(
         name=name,
-        kind=checks.known("kind", kind or usual, ["softmax", usual]),
+        kind=kind,
         weights=weights,
         bias=checks.matrix("bias", bias, [num_units]),
         inputs=inputs,
         activations=outputs,
-        predictions=checks.class_labels("predictions", predictions, None, len(inputs)),
+        predictions=checks.class_labels("predictions", predictions, num_classes, len(inputs)),
         convolution=convolution,
         groups=groups,
     )
-    if layer.kind == "softmax":
-        checks.class_labels("predictions", predictions, max(2, num_units))
-        return layer
-    return _turned_as_seen(layer)
+    return layer if kind == "softmax" else _turned_as_seen(layer)
 
 
 def _convolution(

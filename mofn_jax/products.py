@@ -416,11 +416,11 @@ def _gives_logits(product: Product, graph: _Graph) -> bool:
             continue
         name, out = equation.primitive.name, equation.outvars[0]
         of_units = {layouts[v] for v in read if v in layouts}
-        if name in _ELEMENTWISE and len(of_units) == 1 and _size(out) == _size(product.affine):
+        follows = name in _ELEMENTWISE | _VIEWS and _size(out) == _size(product.affine)
+        if follows and len(of_units) == 1:
             layouts[out] = of_units.pop()
-        elif name in _VIEWS and len(of_units) == 1 and _size(out) == _size(product.affine):
-            view = View(read[0], equation.params.get("permutation"))
-            layouts[out] = of_units.pop() + _layout([view])
+            if name in _VIEWS:
+                layouts[out] += _layout([View(read[0], equation.params.get("permutation"))])
         elif name not in _PRODUCTS:
             others.update(equation.outvars)
     return layouts.keys() >= graph.outputs

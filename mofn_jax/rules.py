@@ -42,9 +42,7 @@ class Rule(NamedTuple):
     position: tuple[int, ...] | None = None  # where the unit is explained; of images row and column
     every_position: bool = False  # whether it is explained at every position of its layer
     kernel_shape: tuple[int, ...] | None = None  # of a convolution: rows, columns, channels
-    first_input: int = (
-        0  # of the layer's inputs, or channels, the first that the unit's group reads
-    )
+    first_input: int = 0  # of its layer's inputs or channels, the first that the unit reads
     input_names: tuple[str, ...] | None = None  # of what the unit reads
 
     @property
