@@ -23,8 +23,9 @@ import multiprocessing
 import platform
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tqdm import tqdm
 
 import mofn_jax as mofn
-from experiments import command_line
+from experiments import command_line, kept
 from mofn_jax import checks, outputs
 
 
@@ -70,13 +71,13 @@ _SAMPLE_INPUTS, _SAMPLE_UNITS, _SAMPLE_STUMPS = 32, 10, 10
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_list("sizes", ["S", "M", "L"], "Which sizes to run.", flag_values=values)
-    flags.DEFINE_list(
-        "activations", ["relu", "tanh"], "What the inputs went through.", flag_values=values
-    )
+    define_list = partial(command_line.define_list, values, may_be_empty=False)
+    define_list("sizes", ["S", "M", "L"], "Which sizes to run.")
+    inputs = ["relu", "tanh"]
+    define_list("activations", inputs, "What the inputs went through.", known=inputs)
     flags.DEFINE_bool("small", False, "Divide the sizes, for a test.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Of the layers' numbers.", flag_values=values)
-    flags.DEFINE_string("workdir", "runs/benchmark", "Where to write.", flag_values=values)
+    command_line.define_seed(values, "Of the layers' numbers.")
+    command_line.define_folder(values, "workdir", "runs/benchmark", "Where to write.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -84,20 +85,29 @@ def main(argv: Sequence[str]) -> None:
     sizes = SMALL_SIZES if options.small else SIZES
     for size in options.sizes:
         checks.known("sizes", size, sizes)
-    workdir = Path(options.workdir)
-    rows: list[dict[str, Any]] = []
     cases = [(size, activation) for size in options.sizes for activation in options.activations]
+    workdir = Path(options.workdir).expanduser()
+    with kept.alone_in(workdir):
+        table = measure_cases(workdir, cases, sizes, options.seed)
+    print(table)
+    print(f"\n{machine()}\nwritten to {workdir}")
+
+
+def measure_cases(
+    workdir: Path, cases: Sequence[tuple[str, str]], sizes: Mapping[str, Size], seed: int
+) -> str:
+    """Measures each size and activation, writes what is known so far, and returns the table."""
+    rows: list[dict[str, Any]] = []
     for size, activation in tqdm(cases, unit="layer"):
         # A fresh process for each: peak memory and compilation are its own.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured = process.submit(measure, sizes[size], activation, options.seed).result()
+            measured = process.submit(measure, sizes[size], activation, seed).result()
         rows += [{"size": size, "activation": activation, **row} for row in measured]
         text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
         outputs.write_text(workdir / "benchmark.json", text)
     table = format_rows(rows)
     outputs.write_text(workdir / "benchmark.txt", table + "\n")
-    print(table)
-    print(f"\n{machine()}\nwritten to {workdir}")
+    return table
 
 
 def machine() -> dict[str, str]:

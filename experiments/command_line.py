@@ -1,5 +1,6 @@
 """How every script reads its command line: absl flags, parsed anew at each call of its `main`."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -44,6 +45,7 @@ def define_list(
     about: str,
     *,
     known: Collection[str] | None = None,
+    may_be_empty: bool = True,
 ) -> None:
     """Defines a list flag, of known words if they are given; default numbers are written short."""
     words = [word if isinstance(word, str) else f"{word:g}" for word in default]
@@ -52,6 +54,39 @@ def define_list(
         flags.register_validator(
             name, set(known).issuperset, f"one of them is not of {sorted(known)}", values
         )
+    if not may_be_empty:
+        flags.register_validator(name, lambda words: words != [], "it is empty", values)
+
+
+def define_layers(values: flags.FlagValues, about: str) -> None:
+    """Defines the flag of the names of layers."""
+    flags.DEFINE_list("layers", None, about, flag_values=values)
+    flags.register_validator("layers", lambda layers: layers != [], "it is empty", values)
+
+
+def define_seed(values: flags.FlagValues, about: str) -> None:
+    """Defines the flag of a seed, an integer of 32 bits."""
+    flags.DEFINE_integer("seed", 0, about, 0, checks.LARGEST_SEED, flag_values=values)
+
+
+def define_folder(
+    values: flags.FlagValues, name: str, default: str | None, about: str, *, is_written: bool = True
+) -> None:
+    """Defines the flag of a folder that is there or can be made, and written to if it will be."""
+    flags.DEFINE_string(name, default, about, flag_values=values)
+
+    def check(folder: str | None) -> bool:
+        if not folder:
+            return True
+        path = Path(folder).expanduser().absolute()
+        there = next(place for place in (path, *path.parents) if place.exists())
+        if not there.is_dir():
+            raise flags.ValidationError(f"{there} is not a folder")
+        if is_written and not os.access(there, os.W_OK):
+            raise flags.ValidationError(f"{there} cannot be written to")
+        return True
+
+    flags.register_validator(name, check, flag_values=values)
 
 
 def define_positions(values: flags.FlagValues) -> None:
@@ -63,11 +98,12 @@ def define_positions(values: flags.FlagValues) -> None:
 
 def define_compilation_cache(values: flags.FlagValues) -> None:
     """Defines the flag that `use_compilation_cache` reads."""
-    flags.DEFINE_string(
+    define_folder(
+        values,
         "compilation_cache",
         f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/mofn_jax",
         "Folder in which what is compiled is kept for later runs; empty for none.",
-        flag_values=values,
+        is_written=False,  # JAX goes on without it
     )
 
 
@@ -97,9 +133,29 @@ def numbers(
     return values
 
 
+def choices(options: flags.FlagValues) -> dict[str, list[Any]]:
+    """The betas and lengths that the flags of these names ask for.
+
+    Raises:
+      flags.Error: as `numbers`, or none of either.
+    """
+    betas = numbers("betas", options.betas)
+    lengths = numbers("lengths", options.lengths, int, least=1)
+    if not betas and not lengths:
+        raise flags.Error("betas: expected at least one number, or lengths, got none")
+    return {"betas": betas, "lengths": lengths}
+
+
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs a script's `main` on the command line; a wrong flag ends it with a line that says so."""
+    """Runs a script's `main` on the command line; what is wrong there ends it with one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # of letters that a terminal does not have
     try:
         main(sys.argv)
     except flags.Error as error:
         sys.exit(f"{error} (--help shows the flags)")
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(str(error) or type(error).__name__)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

@@ -8,7 +8,7 @@ network as a whole: what the rules of all its classes answer together, and how o
 
 The working directory receives config.json, layers.csv, rules.json, rules.txt, landscape.png,
 answers.txt and the parameters; a run that is interrupted leaves whole files of the layers already
-done.
+done. It takes one run at a time, and results of the same flags alone.
 
 On several devices: --mesh=units:4,examples:2. On several hosts, each runs this command with the
 same flags and its own number as --process_id, --coordinator=HOST:PORT of the first, and their
@@ -17,6 +17,7 @@ captures the layers by itself; they find the rules together, and the first one w
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,29 @@ from absl import flags
 from jax.sharding import Mesh
 
 import mofn_jax as mofn
-from experiments import command_line, devices
+from experiments import command_line, devices, kept
 from experiments.progress import UnitBar
-from experiments.trained import ACTIVATIONS, NETWORKS, train
-from mofn_jax import outputs
+from experiments.trained import (
+    ACTIVATIONS,
+    NETWORKS,
+    before_training,
+    define_data_dir,
+    make_network,
+    sides,
+    train,
+)
+from mofn_jax import checks, outputs
+from mofn_jax.training import check_can_save
 
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("dataset", "digits", "A name load_dataset knows.", flag_values=values)
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its datasets.", flag_values=values)
+    define_data_dir(values)
     flags.DEFINE_enum("network", "CNN", list(NETWORKS), "What to train.", flag_values=values)
     flags.DEFINE_enum("activation", "relu", ACTIVATIONS, "Its nonlinearity.", flag_values=values)
     flags.DEFINE_integer("num_epochs", 20, "Epochs of training.", 1, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Of the data's split and of training.", flag_values=values)
-    flags.DEFINE_list("layers", None, "Layers to explain; all by default.", flag_values=values)
+    command_line.define_seed(values, "Of the data's split and of training.")
+    command_line.define_layers(values, "Layers to explain; all by default.")
     flags.DEFINE_integer(
         "num_examples", None, "Training examples to find rules on.", 1, flag_values=values
     )
@@ -59,9 +69,7 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_literals", None, "The most literals in a rule.", 1, flag_values=values
     )
-    flags.DEFINE_string(
-        "workdir", None, "Where to write; under runs/ if not given.", flag_values=values
-    )
+    command_line.define_folder(values, "workdir", None, "Where to write; under runs/ if not given.")
     flags.DEFINE_integer("memory_budget", 2**29, "Bytes of working memory.", 1, flag_values=values)
     command_line.define_compilation_cache(values)
     devices.define_flags(values)
@@ -70,8 +78,7 @@ def define_extraction_flags(values: flags.FlagValues) -> None:
 def extraction_options(options: flags.FlagValues, mesh: Mesh | None) -> dict[str, Any]:
     """The keyword arguments of an extraction that these flags ask for."""
     return {
-        "betas": command_line.numbers("betas", options.betas),
-        "lengths": command_line.numbers("lengths", options.lengths, int, least=1),
+        **command_line.choices(options),
         "search": options.search,
         "refine": options.refine,
         "max_literals": options.max_literals,
@@ -83,50 +90,82 @@ def extraction_options(options: flags.FlagValues, mesh: Mesh | None) -> dict[str
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     command_line.use_compilation_cache(options)
+    command_line.choices(options)  # before other processes are waited for
     mesh, first = devices.start(options), devices.is_first_process()
-    extraction = extraction_options(options, mesh)
-    name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
-    workdir = Path(options.workdir or f"runs/{name}")
+    params = mofn.restore_params(options.params) if options.params else None
     dataset = mofn.load_dataset(options.dataset, data_dir=options.data_dir, seed=options.seed)
-    network = NETWORKS[options.network](dataset.num_classes, activation=options.activation)
-    if first:
-        outputs.write_config(workdir, options.flag_values_dict())
-    if options.params:
-        params = mofn.restore_params(options.params)
-    else:
-        params = train(network, dataset, options.num_epochs, options.seed).params
-        params = devices.of_first_process(params)
+    network = make_network(options.network, options.activation, dataset)
+    some = dataset.train.inputs[:2]
+    # Those to restore are looked at too: whether they are of this network.
+    names = mofn.layer_names(
+        network, before_training(network, some) if params is None else params, some
+    )
+    for layer in options.layers or ():
+        checks.known("layers", layer, names)
+    name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
+    workdir = Path(options.workdir or f"runs/{name}").expanduser()
+    with kept.alone_in(workdir) if first else nullcontext():
         if first:
-            mofn.save_params(workdir / "params", params)
-    examples = dataset.train.inputs[: options.num_examples]
+            check_can_save(workdir / "params")
+            kept.open_folder(workdir, options)
+        if params is None:
+            params = train(network, dataset, options.num_epochs, options.seed).params
+            params = devices.of_first_process(params)
+            if first:
+                mofn.save_params(workdir / "params", params)
+        explain(network, params, dataset, options, mesh, workdir if first else None)
 
+
+def explain(
+    network: nn.Module,
+    params: Any,
+    dataset: mofn.Dataset,
+    options: flags.FlagValues,
+    mesh: Mesh | None,
+    workdir: Path | None,
+) -> None:
+    """Finds the rules of a trained network, and writes them and prints a summary if it has where.
+
+    Args:
+      network: a Linen module.
+      params: its parameters.
+      dataset: what it was trained on.
+      options: of the script.
+      mesh: devices to divide the work among.
+      workdir: where to write; None for another process than the first.
+    """
+    examples, held_out = sides(dataset, options.num_examples)
     results: list[mofn.LayerRules] = []
-    with UnitBar(disable=not first) as bar:
+    with UnitBar(disable=workdir is None) as bar:
 
         def finish(result: mofn.LayerRules) -> None:
             results.append(result)
-            if first:
+            if workdir is not None:
                 outputs.write_results(workdir, results)
 
         mofn.extract_network(
             network,
             params,
             examples,
-            held_out=dataset.test.inputs,
+            held_out=held_out,
             layers=options.layers,
             on_start=bar.start,
             progress=bar.update,
             on_stage=bar.stage,
             on_layer=finish,
             positions=options.positions,
-            **extraction,
+            **extraction_options(options, mesh),
         )
-        sides = (examples, dataset.test.inputs)
-        answers = answers_of_network(network, params, sides, results, options, mesh, bar)
-    if not first:
+        answers = answers_of_network(
+            network, params, (examples, held_out), results, options, mesh, bar
+        )
+    if workdir is None:
         return
     print(outputs.summary(results))
-    print(f"\nfound on {len(examples)} training examples, held out {len(dataset.test.inputs)}")
+    others = "the same table as the test examples: no others to measure them on"
+    if held_out is not None:
+        others = f"held out {len(held_out)}"
+    print(f"\nfound on {len(examples)} training examples, {others}")
     text = "".join(f"about {about}, {answer}\n\n" for about, answer in answers.items())
     outputs.write_text(workdir / "answers.txt", text)
     print("\nthe network as a whole, as the rules of all classes answer together:")
@@ -139,7 +178,7 @@ def main(argv: Sequence[str]) -> None:
 def answers_of_network(
     network: nn.Module,
     params: Any,
-    sides: tuple[np.ndarray, np.ndarray],
+    inputs: tuple[np.ndarray, np.ndarray | None],
     results: Sequence[mofn.LayerRules],
     options: flags.FlagValues,
     mesh: Mesh | None,
@@ -150,20 +189,24 @@ def answers_of_network(
     Args:
       network: a Linen module.
       params: its parameters.
-      sides: its inputs on which rules are found, and held-out ones.
+      inputs: its inputs on which rules are found, and held-out ones, if there are any.
       results: of its layers.
       options: of the script.
       mesh: devices to divide the work among.
       bar: shows the progress.
     """
-    layers = [mofn.capture_layers(network, params, side, layers=["softmax"])[0] for side in sides]
-    said, others = (layer.predictions for layer in layers)
-    bar.start("inputs", int(said.max()) + 1)
+    layer, *others = (
+        mofn.capture_layers(network, params, side, layers=["softmax"])[0]
+        for side in inputs
+        if side is not None
+    )
+    bar.start("inputs", layer.activations.shape[1])
     answers = {
         "its inputs": mofn.explain_predictions(
-            sides[0],
-            said,
-            held_out=(sides[1], others),
+            inputs[0],
+            layer.predictions,
+            held_out=(inputs[1], others[0].predictions) if others else None,
+            num_classes=layer.activations.shape[1],
             search=options.search,
             memory_budget=options.memory_budget,
             mesh=mesh,
@@ -175,7 +218,10 @@ def answers_of_network(
         if result.kind == "softmax":
             *_, rules = (*result.rules.values(), *result.by_length.values())
             answers["what enters its softmax layer"] = mofn.answer_from_rules(
-                rules, layers[0].inputs, said, held_out=(layers[1].inputs, others)
+                rules,
+                layer.inputs,
+                layer.predictions,
+                held_out=(others[0].inputs, others[0].predictions) if others else None,
             )
     return answers
 

@@ -1,9 +1,12 @@
-"""Experiments of many runs: what is done is kept and not done again, and means over seeds."""
+"""A run's folder, which is its own; what is done is kept and not done again; means over seeds."""
 
+import fcntl
 import json
 import math
+import os
 from collections import defaultdict, namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,37 +15,90 @@ from absl import flags
 
 from mofn_jax import outputs
 
-# Flags that say where things are.
-_FOLDERS = ("workdir", "data_dir", "trained", "compilation_cache")
+# Flags that say where things are, and with what it is computed: no result depends on them.
+_NO_MATTER = (
+    *("workdir", "data_dir", "trained", "compilation_cache"),
+    *("memory_budget", "mesh", "coordinator", "num_processes", "process_id"),
+)
 
 
-def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence[str]) -> None:
-    """Starts or takes up the experiment in a folder, and writes its config.json.
+@contextmanager
+def alone_in(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds a folder, made if it is not there, for one run at a time.
+
+    Args:
+      folder: locked until the end, or until this process is no more.
+      wait: whether to wait for another run that holds it.
+
+    Raises:
+      flags.Error: another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        raise flags.Error(
+            f"workdir: another run is at work in {folder}; choose another --workdir"
+        ) from None
+    except OSError:
+        pass  # a file system that has no locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def check_folder(
+    folder: Path, options: flags.FlagValues, *, may_differ: Sequence[str] = ()
+) -> None:
+    """Asks that a folder has no results, or those of the same flags.
 
     Args:
       folder: where results are kept.
       options: the script's flags.
       may_differ: flags that say which runs to do, but change no run's results, beside those that
-        name folders.
+        name folders or devices.
 
     Raises:
       flags.Error: the folder holds results of other flags.
     """
-    config = options.flag_values_dict()
     path = folder / "config.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        changed = [
-            name
-            for name, value in config.items()
-            if name not in (*may_differ, *_FOLDERS) and before.get(name) != value
-        ]
-        if changed:
-            raise flags.Error(
-                f"{folder} holds results of other flags ({', '.join(changed)}); "
-                "choose another --workdir"
-            )
-    outputs.write_config(folder, config)
+    if not path.exists():
+        return
+    before = read_json(path)
+    changed = [
+        name
+        for name, value in options.flag_values_dict().items()
+        if name not in (*may_differ, *_NO_MATTER) and before.get(name) != value
+    ]
+    if changed:
+        raise flags.Error(
+            f"{folder} holds results of other flags ({', '.join(changed)}); "
+            "choose another --workdir"
+        )
+
+
+def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence[str] = ()) -> None:
+    """Starts or takes up the experiment in a folder, and writes its config.json.
+
+    The arguments and errors are those of `check_folder`.
+    """
+    check_folder(folder, options, may_differ=may_differ)
+    outputs.write_config(folder, options.flag_values_dict())
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+      ValueError: naming a file that is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}); without it, it is made anew") from error
 
 
 def kept_rows(path: Path, row: type, make: Callable[[], Iterable[Any]]) -> list[Any]:
@@ -50,7 +106,7 @@ def kept_rows(path: Path, row: type, make: Callable[[], Iterable[Any]]) -> list[
     if not path.exists():
         rows = [one._asdict() for one in make()]
         outputs.write_text(path, json.dumps(rows, indent=1))
-    return [row(**fields) for fields in json.loads(path.read_text())]
+    return [row(**fields) for fields in read_json(path)]
 
 
 def over_seeds(rows: Sequence[Any], keys: Sequence[str], values: Sequence[str]) -> list[Any]:

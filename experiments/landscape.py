@@ -7,8 +7,8 @@ by the paper's search and by ours, on training examples; measures them on all te
 working directory receives the rules of every layer, landscape.csv (a row for each network, layer,
 search and beta or number of literals), landscape.md (means over seeds at some betas, and by number
 of literals), softmax_rules.txt (those of the first seed) and, of each network, the extraction
-landscapes. What is done is not done again: a run
-that was stopped goes on where it was. The tables hold the networks that this run was asked for.
+landscapes. What is done is not done again: a run that was stopped goes on where it was. The tables
+hold the networks that this run was asked for. The working directory takes one run at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line, kept, trained
-from mofn_jax import outputs, plots, report
+from mofn_jax import checks, outputs, plots, report
 
 
 class LandscapeRow(NamedTuple):
@@ -55,51 +55,76 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "dataset", "fashion_mnist", "A name load_dataset knows.", flag_values=values
     )
-    define_list("searches", ["weight_order", "best"], "How to search.", known=mofn.SEARCHES)
+    define_list(
+        "searches",
+        ["weight_order", "best"],
+        "How to search.",
+        known=mofn.SEARCHES,
+        may_be_empty=False,
+    )
     define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
     define_list("lengths", [3, 10, 40], "Numbers of literals, at most.")
     define_list("shown_betas", [0.01, 1], "Those of the printed table and rules.")
-    flags.DEFINE_list(
-        "layers",
-        None,
-        "The layers to do, beside those done before; by default all.",
-        flag_values=values,
+    command_line.define_layers(
+        values, "The layers to do, beside those done before; by default all."
     )
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
     command_line.define_positions(values)
-    flags.DEFINE_string("workdir", "runs/landscape", "Where to write.", flag_values=values)
+    command_line.define_folder(values, "workdir", "runs/landscape", "Where to write.")
     trained.define_flags(values, networks=["CNN", "VGG", "Autoencoder", "MLP"], seeds=[0])
 
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     command_line.use_compilation_cache(options)
-    betas = command_line.numbers("betas", options.betas)
-    lengths = command_line.numbers("lengths", options.lengths, int, least=1)
-    shown = [b for b in command_line.numbers("shown_betas", options.shown_betas) if b in betas]
+    chosen = {**command_line.choices(options), "positions": options.positions}
+    shown = command_line.numbers("shown_betas", options.shown_betas)
     seeds = command_line.numbers("seeds", options.seeds, int)
-    workdir = Path(options.workdir)
+    cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
+    workdir = Path(options.workdir).expanduser()
     which = ["networks", "activations", "seeds", "searches", "layers", "shown_betas"]
-    kept.open_folder(workdir, options, may_differ=which)
-    chosen = {"betas": betas, "lengths": lengths, "positions": options.positions}
+    kept.check_folder(workdir, options, may_differ=which)
+    if not options["shown_betas"].using_default_value:
+        for beta in shown:
+            checks.known("shown_betas", beta, chosen["betas"])
+    trained.check_layers(options.layers, cases, options)
+    with kept.alone_in(workdir):
+        kept.open_folder(workdir, options, may_differ=which)
+        make_landscape(workdir, options, cases, chosen, shown)
+    print((workdir / "landscape.md").read_text(encoding="utf-8"))
+    print(f"tables, rules and pictures are in {workdir}")
+
+
+def make_landscape(
+    workdir: Path,
+    options: flags.FlagValues,
+    cases: Sequence[trained.Case],
+    chosen: dict[str, Any],
+    shown: Sequence[float],
+) -> None:
+    """Does what is not done yet, and writes all tables, rules and pictures anew after each network.
+
+    Args:
+      workdir: where to write.
+      options: of the script.
+      cases: the networks.
+      chosen: betas, lengths and positions.
+      shown: the betas of the printed table and rules.
+    """
     rows: list[LandscapeRow] = []
     softmax_rules = ""
-    cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     for case in tqdm(cases, unit="network"):
         folder = workdir / "cases" / trained.name(case, options)
         rows += case_rows(case, options, chosen, folder)
         if rows:
             write_landscape(workdir, rows, shown)
-        if case.seed == seeds[0]:
-            choices = [(beta, None) for beta in shown] + [(None, length) for length in lengths]
+        if case.seed == cases[0].seed:
+            choices: list[Choice] = [(beta, None) for beta in shown]
+            choices += [(None, length) for length in chosen["lengths"]]
             softmax_rules += rules_of_softmax(folder, options.searches, choices)
             outputs.write_text(workdir / "softmax_rules.txt", softmax_rules)
-    if not rows:
-        raise flags.Error("nothing to do: no network, seed or search, or no network has the layers")
-    print((workdir / "landscape.md").read_text())
-    print(f"tables, rules and pictures are in {workdir}")
 
 
 def case_rows(
@@ -107,15 +132,16 @@ def case_rows(
 ) -> Iterator[LandscapeRow]:
     """The rows of every layer of a network, with each search."""
     network, params, dataset, accuracy = trained.train_or_restore(case, options)
-    examples = dataset.train.inputs[: options.num_examples]
-    for name in mofn.layer_names(network, params, examples):
+    inputs = trained.sides(dataset, options.num_examples)
+    for name in mofn.layer_names(network, params, inputs[0]):
         paths = {search: folder / f"{name}-{search}.json" for search in options.searches}
         sides: list[mofn.Layer] = []
         if not all(path.exists() for path in paths.values()):
             if options.layers is not None and name not in options.layers:
                 continue
-            for inputs in (examples, dataset.test.inputs):
-                sides.extend(mofn.capture_layers(network, params, inputs, layers=[name]))
+            for side in inputs:
+                if side is not None:
+                    sides.extend(mofn.capture_layers(network, params, side, layers=[name]))
         for search, path in paths.items():
             explain = partial(explain_rows, case, accuracy, sides, search, choices, path)
             yield from kept.kept_rows(path, LandscapeRow, explain)
@@ -129,12 +155,16 @@ def explain_rows(
     choices: dict[str, Any],
     path: Path,
 ) -> Iterator[LandscapeRow]:
-    """The rows of a layer, captured on examples and on held-out ones; writes its rules."""
-    layer, held_out = sides
+    """The rows of a layer, captured on examples and on held-out ones, if any; writes its rules."""
+    layer, *others = sides
     with tqdm(total=layer.weights.shape[-1], unit="unit", leave=False) as bar:
         bar.set_description(f"{case} {layer.name} {search}")
         result = mofn.explain_layer(
-            layer, held_out=held_out, **choices, search=search, progress=bar.update
+            layer,
+            held_out=others[0] if others else None,
+            **choices,
+            search=search,
+            progress=bar.update,
         )
     groups = [*result.rules.values(), *result.by_length.values()]
     rules = [rule for group in groups for rule in group]
@@ -156,7 +186,7 @@ def rules_of_softmax(folder: Path, searches: Sequence[str], choices: Sequence[Ch
     text = ""
     for search in searches:
         path = folder / f"softmax-{search}.rules.json"
-        rules = mofn.rules_from_json(path.read_text()) if path.exists() else ()
+        rules = mofn.rules_from_json(path.read_text(encoding="utf-8")) if path.exists() else ()
         for choice in choices:
             lines = [f"{rule}\n" for rule in rules if (rule.beta, rule.max_literals) == choice]
             if lines:
@@ -183,6 +213,7 @@ def table(means: Sequence[Any]) -> str:
     """Means over seeds as a Markdown table: a line for each layer, a column a search and choice."""
     columns = list(dict.fromkeys((row.search, (row.beta, row.max_literals)) for row in means))
     lines: dict[tuple, dict[tuple, str]] = {}
+    are_held_out = any(row.held_out_error == row.held_out_error for row in means)
     for row in means:
         key = (
             f"{row.network} {row.activation} ({row.test_accuracy:.1%})",
@@ -192,16 +223,17 @@ def table(means: Sequence[Any]) -> str:
             f"{row.baseline_error:.1%}",
         )
         lines.setdefault(key, {})[row.search, (row.beta, row.max_literals)] = (
-            f"**{row.held_out_error:.1%}** · {row.skill:.2f} · {row.literals:.1f} · "
-            f"{row.complexity:.3f}"
+            f"**{row.held_out_error if are_held_out else row.error:.1%}** · {row.skill:.2f} · "
+            f"{row.literals:.1f} · {row.complexity:.3f}"
         )
     heads = [f"{search}, {name_of(choice)}" for search, choice in columns]
     first = ["network (test accuracy)", "layer (inputs → units)", "constant units", "seeds"]
     table = [[*first, "constant rule", *heads]]
     table += [["---"] * len(table[0])]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
+    error = "held-out error" if are_held_out else "error on the whole table, where they were found"
     return (
-        "Each cell: **held-out error** · skill · literals · complexity, means over the units that "
+        f"Each cell: **{error}** · skill · literals · complexity, means over the units that "
         "are not constant, then over seeds.\n\n" + kept.markdown(table) + "\n"
     )
 

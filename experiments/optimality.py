@@ -95,11 +95,11 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list("datasets", ["digits", "fashion_mnist"], "For the budgets; may be empty.")
     define_list("betas", mofn.DEFAULT_BETAS, "Of the gap.")
     define_list("budgets", [1, 2, 3, 5, 10, 20, 40, 60, 100], "Numbers of literals.")
-    define_list("layers", ["softmax"], "Dense layers for the budgets.")
+    define_list("layers", ["softmax"], "Dense layers for the budgets.", may_be_empty=False)
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
-    flags.DEFINE_string("workdir", "runs/optimality", "Where to write.", flag_values=values)
+    command_line.define_folder(values, "workdir", "runs/optimality", "Where to write.")
     trained.define_flags(values, networks=["CNN", "Autoencoder"], seeds=[0, 1, 2])
 
 
@@ -109,9 +109,62 @@ def main(argv: Sequence[str]) -> None:
     betas = command_line.numbers("betas", options.betas)
     budgets = command_line.numbers("budgets", options.budgets, int, least=1)
     seeds = command_line.numbers("seeds", options.seeds, int)
-    workdir = Path(options.workdir)
-    which = ("tables", "datasets", "networks", "activations", "seeds", "layers")
-    kept.open_folder(workdir, options, may_differ=which)
+    check_cases(options, betas, budgets, seeds)
+    workdir = Path(options.workdir).expanduser()
+    with kept.alone_in(workdir):
+        which = ("tables", "datasets", "networks", "activations", "seeds", "layers")
+        kept.open_folder(workdir, options, may_differ=which)
+        answer_questions(workdir, options, betas, budgets, seeds)
+    print(f"tables and figures are in {workdir}")
+
+
+def check_cases(
+    options: flags.FlagValues, betas: Sequence[float], budgets: Sequence[int], seeds: Sequence[int]
+) -> None:
+    """Asks, before anything is trained, that there is something to do, and that it can be done.
+
+    Raises:
+      flags.Error: nothing to do, a network that does not take a dataset, a dataset without held-out
+        examples, or layers that no network has or that are not dense.
+    """
+    gap = options.tables and betas
+    networks = options.networks if options.datasets and budgets else []
+    if not seeds or not options.activations or not (gap or networks):
+        raise flags.Error(
+            "nothing to do: no seeds or activations, and neither tables with betas nor datasets "
+            "with networks and budgets"
+        )
+    for name in options.tables if gap else []:
+        trained.load(name, options.data_dir, seeds[0])
+    cases = [
+        trained.Case(name, network, options.activations[0], seeds[0])
+        for name in options.datasets
+        for network in networks
+    ]
+    if cases:
+        trained.check_layers(options.layers, cases, options)
+    for case in cases:
+        dataset = trained.load(case.dataset, options.data_dir, case.seed)
+        if trained.sides(dataset, options.num_examples)[1] is None:
+            raise flags.Error(
+                f"datasets: {case.dataset} is one table, with no examples to hold out"
+            )
+        network, some = trained.make_network(*case[1:3], dataset), dataset.train.inputs[:2]
+        params = trained.before_training(network, some)
+        wanted = set(options.layers) & set(mofn.layer_names(network, params, some))
+        for layer in mofn.capture_layers(network, params, some, layers=sorted(wanted)):
+            if layer.kind == "conv":
+                raise flags.Error(f"layers: {layer.name} of {case.network} is not a dense layer")
+
+
+def answer_questions(
+    workdir: Path,
+    options: flags.FlagValues,
+    betas: Sequence[float],
+    budgets: Sequence[int],
+    seeds: Sequence[int],
+) -> None:
+    """Does what is not done yet, and writes the tables and figures."""
 
     def cases(kind: str, datasets: Sequence[str], networks: Sequence[str]) -> tqdm:
         each = [trained.cases(one, networks, options.activations, seeds) for one in datasets]
@@ -133,7 +186,6 @@ def main(argv: Sequence[str]) -> None:
             errors += kept.kept_rows(path("budgets", case, f"-{layer}"), BudgetRow, rows)
     if errors:
         write_budgets(workdir, errors)
-    print(f"tables and figures are in {workdir}")
 
 
 def gap_rows(
@@ -188,14 +240,12 @@ def budget_rows(
 ) -> Iterator[BudgetRow]:
     """The rows of a dense layer of a network; none if it has no such layer."""
     network, params, dataset, accuracy = trained.train_or_restore(case, options)
-    examples = dataset.train.inputs[: options.num_examples], dataset.test.inputs
+    examples = trained.sides(dataset, options.num_examples)
     if layer_name not in mofn.layer_names(network, params, examples[0]):
         return
     layer, held_out = (
         mofn.capture_layers(network, params, inputs, layers=[layer_name])[0] for inputs in examples
     )
-    if layer.kind == "conv":
-        raise flags.Error(f"layers: {layer_name} of {case.network} is not a dense layer")
     targets, thresholds = mofn.layer_targets(layer, None)
     held_out_targets, _ = mofn.layer_targets(held_out, None, thresholds)
     varies = targets.any(0) & ~targets.all(0)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
+import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
-from experiments import command_line, devices
+from experiments import command_line, devices, kept
 from mofn_jax import outputs
 
 # What to train, by name.
@@ -57,7 +58,7 @@ def define_flags(
     define_list("networks", networks, "What to train.", known=NETWORKS)
     define_list("activations", ["relu", "tanh"], "Their nonlinearities.", known=ACTIVATIONS)
     define_list("seeds", seeds, "Of the data's split and of training.")
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its datasets.", flag_values=values)
+    define_data_dir(values)
     flags.DEFINE_integer(
         "num_epochs",
         None,
@@ -66,10 +67,92 @@ def define_flags(
         1,
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "trained", "runs/trained", "Where trained networks are kept.", flag_values=values
+    command_line.define_folder(
+        values, "trained", "runs/trained", "Where trained networks are kept."
     )
     command_line.define_compilation_cache(values)
+
+
+def define_data_dir(values: flags.FlagValues) -> None:
+    """The flag of the folder of TensorFlow Datasets."""
+    command_line.define_folder(
+        values, "data_dir", None, "Where TFDS keeps its datasets.", is_written=False
+    )
+
+
+def make_network(name: str, activation: str, dataset: mofn.Dataset) -> nn.Module:
+    """The network of this name for a dataset.
+
+    Raises:
+      flags.Error: a convolutional network for a dataset that has no images.
+    """
+    network = NETWORKS[name](dataset.num_classes, activation=activation)
+    if isinstance(network, mofn.CNN) and dataset.train.inputs.ndim != 4:
+        raise flags.Error(f"networks: {name} needs images, {dataset.name} has none")
+    return network
+
+
+def before_training(network: nn.Module, inputs: np.ndarray) -> mofn.training.Params:
+    """The parameters of a network as zeros: enough to name its layers.
+
+    Args:
+      network: a Linen module.
+      inputs: [E, ...] inputs of it.
+    """
+    shapes = jax.eval_shape(network.init, jax.random.key(0), inputs)["params"]
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def check_layers(
+    layers: Sequence[str] | None, cases: Sequence[Case], options: flags.FlagValues
+) -> None:
+    """Asks, before anything is trained, that there are layers to explain.
+
+    Args:
+      layers: names of layers, of which each network has some; None for all.
+      cases: the networks.
+      options: holds the flags that `define_flags` defines.
+
+    Raises:
+      flags.Error: no network, one that does not take its dataset, or a layer that none has.
+    """
+    names: set[str] = set()
+    for case in {(case.dataset, case.network): case for case in reversed(cases)}.values():
+        dataset = load(case.dataset, options.data_dir, case.seed)
+        network = make_network(case.network, case.activation, dataset)
+        names.update(_layer_names(network, dataset.train.inputs[:2]))
+    if not names or (layers is not None and names.isdisjoint(layers)):
+        raise flags.Error(
+            "nothing to do: no network, activation or seed, or no network has the layers; there "
+            f"are {', '.join(sorted(names)) or 'none'}"
+        )
+    if unknown := set(layers or ()) - names:
+        images = np.zeros((2, 8, 8, 1), np.float32)
+        for make in NETWORKS.values():
+            unknown -= set(_layer_names(make(2), images))
+    if unknown:
+        raise flags.Error(f"layers: no network has {', '.join(sorted(unknown))}")
+
+
+def _layer_names(network: nn.Module, inputs: np.ndarray) -> tuple[str, ...]:
+    return mofn.layer_names(network, before_training(network, inputs), inputs)
+
+
+def sides(dataset: mofn.Dataset, num_examples: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Inputs to find rules on, and others to measure them on.
+
+    Of a complete table, whose two splits are the same, the others are what is left of it, or None.
+
+    Args:
+      dataset: the dataset.
+      num_examples: how many training examples to take; None for all.
+    """
+    inputs = dataset.train.inputs
+    examples = inputs[:num_examples]
+    others = dataset.test.inputs
+    if np.array_equal(inputs, others):
+        others = inputs[len(examples) :]
+    return examples, others if len(others) else None
 
 
 def train(
@@ -89,14 +172,14 @@ def train(
 
 
 @lru_cache(maxsize=1)  # the networks of a seed follow each other
-def _load(name: str, data_dir: str | None, seed: int) -> mofn.Dataset:
+def load(name: str, data_dir: str | None, seed: int) -> mofn.Dataset:
     return mofn.load_dataset(name, data_dir=data_dir, seed=seed)
 
 
 def _num_epochs(case: Case, options: flags.FlagValues) -> int:
     if options.num_epochs is not None:
         return options.num_epochs
-    dataset = _load(case.dataset, options.data_dir, case.seed)
+    dataset = load(case.dataset, options.data_dir, case.seed)
     least = _EPOCHS_OF_FEW if len(dataset.train.labels) < _FEW_EXAMPLES else 1
     return max(least, _EPOCHS[case.network])
 
@@ -116,22 +199,19 @@ def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
     Raises:
       flags.Error: a convolutional network for a dataset that has no images.
     """
-    dataset = _load(case.dataset, options.data_dir, case.seed)
-    network = NETWORKS[case.network](dataset.num_classes, activation=case.activation)
-    if isinstance(network, mofn.CNN) and dataset.train.inputs.ndim != 4:
-        raise flags.Error(f"networks: {case.network} needs images, {case.dataset} has none")
-    folder = Path(options.trained) / name(case, options)
+    dataset = load(case.dataset, options.data_dir, case.seed)
+    network = make_network(case.network, case.activation, dataset)
+    folder = Path(options.trained).expanduser() / name(case, options)
     done = folder / "history.json"  # written last
-    if done.exists():
-        params = mofn.restore_params(folder / "params")
-    else:
-        params, history = train(network, dataset, _num_epochs(case, options), case.seed)
-        mofn.save_params(folder / "params", params)
-        outputs.write_text(
-            done, json.dumps({name: values.tolist() for name, values in history.items()}, indent=1)
-        )
-    test_accuracy = json.loads(done.read_text())["test_accuracy"][-1]
-    return Trained(network, params, dataset, test_accuracy)
+    with kept.alone_in(folder, wait=True):
+        if done.exists():
+            params = mofn.restore_params(folder / "params")
+        else:
+            params, history = train(network, dataset, _num_epochs(case, options), case.seed)
+            mofn.save_params(folder / "params", params)
+            values = {name: values.tolist() for name, values in history.items()}
+            outputs.write_text(done, json.dumps(values, indent=1))
+    return Trained(network, params, dataset, kept.read_json(done)["test_accuracy"][-1])
 
 
 def cases(

@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from mofn_jax import checks
-from mofn_jax.extraction import extract_layer
-from mofn_jax.rules import Rule, count_literals, select_rules
+from mofn_jax.extraction import check_extraction, extract_layer
+from mofn_jax.rules import Rule, check_rules, count_literals, select_rules
 from mofn_jax.thresholds import softmax_targets
 
 _PRIOR = 0.5  # examples of either kind that are added to each count, as Jeffreys' prior does
@@ -76,10 +76,11 @@ def answer_from_rules(
       held_out: other inputs and predictions, on which fidelity is measured as well.
 
     Raises:
-      ValueError: no rules; inputs not finite, or fewer than the rules name; predictions of another
-        number or out of range.
+      ValueError: no rules, or such that are none; inputs not finite, or fewer than the rules name;
+        predictions of another number or out of range; held_out that is no pair.
     """
-    if not len(rules):
+    rules = check_rules(rules)
+    if not rules:
         raise ValueError("rules: expected one for each class, got none")
     inputs = _flat("inputs", inputs, None)
     predictions = _classes("predictions", predictions, len(rules), len(inputs))
@@ -90,7 +91,7 @@ def answer_from_rules(
         size = len(rule.literals) + 1
         all_, on = np.bincount(count, minlength=size), np.bincount(count[target], minlength=size)
         tables.append(np.log((on + _PRIOR) / (all_ - on + _PRIOR)))
-    answers = Answers(tuple(rules), tuple(tables), np.nan, np.nan)
+    answers = Answers(rules, tuple(tables), np.nan, np.nan)
     tree = DecisionTreeClassifier(max_leaf_nodes=max(2, answers.num_literals + 1), random_state=0)
     tree.fit(inputs, predictions)
 
@@ -103,9 +104,7 @@ def answer_from_rules(
     answers = answers._replace(fidelity=fidelity, tree_fidelity=tree_fidelity)
     if held_out is None:
         return answers
-    others = _flat("held_out", held_out[0], inputs.shape[1])
-    classes = _classes("held_out", held_out[1], len(rules), len(others))
-    fidelity, tree_fidelity = fidelities(others, classes)
+    fidelity, tree_fidelity = fidelities(*_held_out(held_out, inputs.shape[1], len(rules)))
     return answers._replace(held_out_fidelity=fidelity, held_out_tree_fidelity=tree_fidelity)
 
 
@@ -114,6 +113,7 @@ def explain_predictions(
     predictions,
     *,
     held_out: tuple[Any, Any] | None = None,
+    num_classes: int | None = None,
     max_literals: int = 30,
     **options: Any,
 ) -> Answers:
@@ -123,6 +123,7 @@ def explain_predictions(
       inputs: [E, n] real numbers; of images or other arrays [E, ...], they are flattened.
       predictions: [E] integers from 0, what the black box says of each.
       held_out: other inputs and what it says of them, on which fidelity is measured as well.
+      num_classes: k; None for those up to the largest of the predictions.
       max_literals: the most literals of a rule.
       **options: of `extract_layer`, such as search, memory_budget, progress and mesh.
 
@@ -141,19 +142,35 @@ def explain_predictions(
       1.0
     """
     inputs = _flat("inputs", inputs, None)
-    predictions = _classes("predictions", predictions, None, len(inputs))
-    num_classes = int(predictions.max()) + 1
+    predictions = _classes("predictions", predictions, num_classes, len(inputs))
+    if num_classes is None:
+        num_classes = int(predictions.max()) + 1
     if held_out is not None:
-        others = _flat("held_out", held_out[0], inputs.shape[1])
-        held_out = others, _classes("held_out", held_out[1], num_classes, len(others))
+        held_out = _held_out(held_out, inputs.shape[1], num_classes)
+    check_extraction(max_literals=max_literals, **options)
+    checks.at_least("max_literals", max_literals, 1)
+    if num_classes * len(inputs) > options.get("memory_budget", 2**29):
+        raise ValueError(
+            f"predictions: class {num_classes - 1} makes {num_classes} classes, too many for the "
+            f"memory_budget with {len(inputs)} examples; expected classes from 0 without gaps"
+        )
     targets = softmax_targets(predictions, num_classes)
     front = extract_layer(None, inputs, targets, max_literals=max_literals, **options)
     rules = select_rules(front, max_literals=max_literals)
     return answer_from_rules(rules, inputs, predictions, held_out=held_out)
 
 
+def _held_out(
+    held_out: tuple[Any, Any], num_inputs: int, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(held_out, tuple | list) or len(held_out) != 2:
+        raise ValueError("held_out: expected a pair, of inputs and predictions")
+    inputs = _flat("held_out", held_out[0], num_inputs)
+    return inputs, _classes("held_out", held_out[1], num_classes, len(inputs))
+
+
 def _flat(name: str, inputs: Any, num_inputs: int | None) -> np.ndarray:
-    inputs = checks.matrix(name, inputs, [None] * max(2, np.ndim(inputs)))
+    inputs = checks.numbers(name, inputs, 2)
     return checks.matrix(name, inputs.reshape(len(inputs), -1), [None, num_inputs])
 
 

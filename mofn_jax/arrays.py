@@ -63,9 +63,10 @@ def layer_from_arrays(
       >>> layer.weights.shape, layer.kind
       ((2, 1), 'dense')
     """
+    checks.instance("name", name, str)
     is_torch = checks.known("layout", layout, LAYOUTS) == "torch"
-    weights = checks.matrix("weights", weights, [None] * max(2, np.ndim(weights)))
-    inputs = checks.matrix("inputs", inputs, [None] * max(2, np.ndim(inputs)))
+    weights = checks.numbers("weights", weights, 2)
+    inputs = checks.numbers("inputs", inputs, 2)
     outputs = checks.matrix("outputs", outputs, [len(inputs), *[None] * (inputs.ndim - 1)])
     if weights.dtype.kind != "f":
         weights = weights.astype(np.float64)  # their signs may turn
@@ -75,6 +76,8 @@ def layer_from_arrays(
         weights = np.moveaxis(weights, (0, 1), (-1, -2))
         if window:
             inputs, outputs = np.moveaxis(inputs, 1, -1), np.moveaxis(outputs, 1, -1)
+    if not window and (strides, padding, dilation) != (1, 0, 1):
+        raise ValueError("strides: they, padding and dilation are of a convolution's weights")
     channels, num_units = weights.shape[-2:]
     positions, convolution = inputs.shape[1:-1], None
     if window:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mofn_jax import meshes
+from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns, row_slices
 from mofn_jax.literals import Literals
 
@@ -24,7 +24,16 @@ _TRUTH_BYTES = 2**20  # of comparisons before they are packed, in a CPU's cache
 
 
 def pack_examples(truth: np.ndarray) -> np.ndarray:
-    """Packs booleans [..., E] into words [..., W] uint32, W = ceil(E / 32); missing bits are 0."""
+    """Packs booleans [..., E] into words [..., W] uint32, W = ceil(E / 32); missing bits are 0.
+
+    Raises:
+      ValueError: not booleans, or a single one.
+    """
+    truth = checks.on_host("truth", truth)
+    if truth.dtype != bool or truth.ndim == 0:
+        raise ValueError(
+            f"truth: expected booleans [..., E], got dtype {truth.dtype}, shape {list(truth.shape)}"
+        )
     missing = -truth.shape[-1] % 32
     padded = np.pad(truth, [(0, 0)] * (truth.ndim - 1) + [(0, missing)])
     return np.ascontiguousarray(np.packbits(padded, axis=-1)).view(np.uint32)

@@ -107,8 +107,8 @@ def capture_layers(
     """
     reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
     names = [product.name for product in reader.found.products]
-    for name in layers or ():
-        checks.known("layers", name, names)
+    if layers is not None:
+        layers = [checks.known("layers", name, names) for name in checks.sequence("layers", layers)]
     wanted = tuple(i for i, name in enumerate(names) if layers is None or name in layers)
     passed_over = dict(reader.found.passed_over) if layers is None else {}
     run = reader.run_of(wanted)
@@ -219,7 +219,7 @@ def _reader(
     logits: Logits,
     predictions: Any,
 ) -> _Reader:
-    inputs = checks.matrix("inputs", inputs, [None] * max(1, np.ndim(inputs)))
+    inputs = checks.numbers("inputs", inputs, 1)
     if predictions is not None:
         predictions = checks.class_labels("predictions", predictions, None, len(inputs))
     batch_size = min(checks.at_least("batch_size", batch_size, 1), len(inputs))

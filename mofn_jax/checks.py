@@ -1,24 +1,54 @@
 """What public functions ask of their arguments: each check raises a ValueError that names one."""
 
+import math
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mofn_jax.chunking import row_slices
 
+LARGEST_SEED = 2**32 - 1  # of scikit-learn and NumPy's older generators
 
-def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
+_Kind = TypeVar("_Kind")
+
+
+def on_host(name: str, array: Any) -> np.ndarray:
+    """The array in the memory of the host, of whatever dtype and shape.
+
+    Raises:
+      ValueError: naming an argument that is traced, or lists of several lengths.
+    """
+    try:
+        return np.asarray(array)
+    except jax.errors.TracerArrayConversionError as error:
+        raise ValueError(
+            f"{name}: is traced, but this works on arrays that are known; call it outside jit, "
+            "vmap and grad"
+        ) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{name}: expected an array of one shape ({reason})") from error
+
+
+def matrix(
+    name: str, array: Any, shape: Sequence[int | None], *, nan_is_missing: bool = False
+) -> np.ndarray:
     """The array on the host: real, finite, of this shape (None: any size of at least one).
 
-    Memory maps stay on disk. Finiteness is looked at a slice at a time.
+    NaN is allowed where it stands for what is missing. Memory maps of the machine's own byte order
+    stay on disk. Finiteness is looked at a slice at a time.
 
     Raises:
       ValueError: naming the argument, what was wrong and what was expected.
     """
-    array = np.asarray(array)
+    is_masked = np.ma.is_masked(array)
+    array = on_host(name, array)
     # bfloat16 and its kin, of which NumPy knows only the width
     if array.dtype.kind == "V" and jnp.issubdtype(array.dtype, jnp.number):
         array = array.astype(np.float32)
@@ -28,14 +58,26 @@ def matrix(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     if array.ndim != len(shape) or any(
         size not in (None, actual) for size, actual in zip(shape, array.shape, strict=True)
     ):
-        raise ValueError(f"{name}: expected shape [{expected}], got {list(array.shape)}")
+        hint = ""
+        if array.ndim > len(shape) == 2:
+            hint = f"; {name}.reshape(-1, {array.shape[-1]}) has a row for each position"
+        raise ValueError(f"{name}: expected shape [{expected}], got {list(array.shape)}{hint}")
     if 0 in array.shape:
         raise ValueError(f"{name}: has no elements (shape {list(array.shape)})")
     if array.dtype.kind == "f":
         for rows in row_slices(array):
-            if not np.isfinite(array[rows]).all():
+            some = array[rows]
+            if not (np.isfinite(some) | (nan_is_missing & np.isnan(some))).all():
                 raise ValueError(f"{name}: holds NaN or infinity; expected finite numbers")
-    return array
+    if is_masked:
+        raise ValueError(f"{name}: holds masked values; fill them, or leave their examples out")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def numbers(name: str, array: Any, least_axes: int) -> np.ndarray:
+    """As `matrix`, of any shape of at least so many axes."""
+    axes = max(least_axes, on_host(name, array).ndim)
+    return matrix(name, array, [None] * axes)
 
 
 def booleans(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
@@ -44,9 +86,14 @@ def booleans(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     Raises:
       ValueError: naming the argument.
     """
-    array = np.asarray(array)
-    if array.dtype != bool:
-        raise ValueError(f"{name}: expected booleans, got dtype {array.dtype}")
+    given = on_host(name, array)
+    if given.dtype != bool:
+        hint = ""
+        if given.ndim == len(shape) and given.dtype.kind in "iuf" and np.isin(given, (0, 1)).all():
+            hint = f"; of zeros and ones, say {name} > 0"
+        elif given.dtype.kind in "iu":
+            hint = "; of the labels of classes, say softmax_targets"
+        raise ValueError(f"{name}: expected booleans, got dtype {given.dtype}{hint}")
     return matrix(name, array, shape)
 
 
@@ -56,12 +103,14 @@ def class_labels(
     """The labels on the host, [E] int32 in 0..num_classes-1, or from 0 if that is None.
 
     Raises:
-      ValueError: naming the argument.
+      ValueError: naming the argument, or num_classes.
     """
     array = matrix(name, array, [num_examples])
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected integers, got dtype {array.dtype}")
-    most = np.iinfo(np.int32).max if num_classes is None else num_classes - 1
+    most = np.iinfo(np.int32).max
+    if num_classes is not None:
+        most = at_least("num_classes", num_classes, 1, largest=most + 1) - 1
     if array.min() < 0 or array.max() > most:
         raise ValueError(
             f"{name}: expected labels in 0..{most}, got values from {array.min()} to {array.max()}"
@@ -69,19 +118,32 @@ def class_labels(
     return array.astype(np.int32)
 
 
-def non_negative(name: str, value: float) -> float:
-    """The value, finite and not below 0.
+def number(name: str, value: Any, smallest: float = -math.inf, largest: float = math.inf) -> float:
+    """The value, a finite number not below the smallest and not above the largest.
 
     Raises:
       ValueError: naming the argument.
     """
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+    array = on_host(name, value)
+    is_number = array.ndim == 0 and array.dtype.kind in "fiu" and math.isfinite(value)
+    if not is_number or not smallest <= value <= largest:
+        limits = f" of at least {smallest:g}" if smallest > -math.inf else ""
+        limits += f" and at most {largest:g}" if largest < math.inf else ""
+        raise ValueError(f"{name}: expected a finite number{limits}, got {value!r}")
     return value
 
 
-def at_least(name: str, value: Any, smallest: int) -> int:
-    """The value, an integer not below the smallest.
+def non_negative(name: str, value: Any) -> float:
+    """The value, a finite number not below 0.
+
+    Raises:
+      ValueError: naming the argument.
+    """
+    return number(name, value, 0)
+
+
+def at_least(name: str, value: Any, smallest: int, *, largest: int | None = None) -> int:
+    """The value, an integer not below the smallest and not above the largest, if there is one.
 
     Raises:
       ValueError: naming the argument.
@@ -90,9 +152,21 @@ def at_least(name: str, value: Any, smallest: int) -> int:
         integer = operator.index(value)
     except TypeError:
         integer = smallest - 1
-    if integer < smallest:
-        raise ValueError(f"{name}: expected an integer of at least {smallest}, got {value!r}")
+    if isinstance(value, bool) or integer < smallest or (largest is not None and integer > largest):
+        limit = "" if largest is None else f" and at most {largest}"
+        raise ValueError(
+            f"{name}: expected an integer of at least {smallest}{limit}, got {value!r}"
+        )
     return integer
+
+
+def seed(value: Any) -> int:
+    """The seed, an integer of 32 bits.
+
+    Raises:
+      ValueError: naming it.
+    """
+    return at_least("seed", value, 0, largest=LARGEST_SEED)
 
 
 def known(name: str, value: Any, choices: Iterable[Any]) -> Any:
@@ -102,6 +176,58 @@ def known(name: str, value: Any, choices: Iterable[Any]) -> Any:
       ValueError: naming the argument and listing the choices.
     """
     choices = list(choices)
-    if value not in choices:
+    if not isinstance(value, Hashable) or value not in choices:
         raise ValueError(f"{name}: {value!r} is not known; expected one of {choices}")
     return value
+
+
+def sequence(name: str, values: Any) -> list[Any]:
+    """The values as a list.
+
+    Raises:
+      ValueError: naming an argument that is a single value or a string.
+    """
+    # A NamedTuple, such as a rule, is one thing.
+    is_one = isinstance(values, str | bytes) or hasattr(values, "_fields")
+    if is_one or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise ValueError(f"{name}: expected a sequence, such as a list, got {_short(values)}")
+    return list(values)
+
+
+def instance(name: str, value: Any, kind: type[_Kind]) -> _Kind:
+    """The value, of this kind.
+
+    Raises:
+      ValueError: naming the argument and the kind.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: expected a {kind.__name__}, got {_short(value)}")
+    return value
+
+
+def callback(name: str, value: Any) -> Callable | None:
+    """The value, a function or None.
+
+    Raises:
+      ValueError: naming the argument.
+    """
+    if value is not None and not callable(value):
+        raise ValueError(f"{name}: expected a function or None, got {value!r}")
+    return value
+
+
+def path(name: str, value: str | os.PathLike[str]) -> Path:
+    """The path, absolute, of a home directory too.
+
+    Raises:
+      ValueError: naming an argument that is no path.
+    """
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError(f"{name}: expected a path, got {value!r}")
+    return Path(value).expanduser().absolute()
+
+
+def _short(value: Any) -> str:
+    """A value in an error: whole if that is short."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"a {type(value).__name__}"

@@ -14,6 +14,7 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 
 from mofn_jax.frameworks import Call, Network
 from mofn_jax.products import Layers, Product, find_layers
@@ -46,7 +47,7 @@ class Asked(NamedTuple):
         """The network for some number of examples.
 
         Raises:
-          ValueError: no logits, or a network that does not take as many.
+          ValueError: no logits, or a network that does not take as many, or such parameters.
         """
 
         def outputs(*arrays: jax.Array) -> Any:
@@ -56,9 +57,11 @@ class Asked(NamedTuple):
         shape = (num_examples, *self.inputs.shape)
         try:
             return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
-        except TypeError as error:
+        except (TypeError, FlaxError) as error:
+            reason = str(error).splitlines()[0]
             raise ValueError(
-                f"network: it cannot be traced for {num_examples} examples: {error}"
+                "network: it cannot be traced with these params and inputs, "
+                f"{num_examples} examples: {reason}"
             ) from error
 
 

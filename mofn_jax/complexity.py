@@ -4,10 +4,12 @@ Axis letters: N literals taken, M needed, n inputs, C rules.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import gammaln
+
+from mofn_jax import checks
 
 
 def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
@@ -26,13 +28,18 @@ def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
       float64, in 0..1.
 
     Raises:
-      ValueError: more literals than inputs.
+      ValueError: not integers, below 0, or more literals than inputs.
 
     Example:
       >>> complexity([1, 2, 2], [2, 2, 3], num_inputs=3).round(6).tolist()
       [0.386853, 0.386853, 1.0]
     """
-    m, num_literals = np.broadcast_arrays(m, num_literals)
+    num_inputs = checks.at_least("num_inputs", num_inputs, 1)
+    m, num_literals = _counts("m", m), _counts("num_literals", num_literals)
+    try:
+        m, num_literals = np.broadcast_arrays(m, num_literals)
+    except ValueError as error:
+        raise ValueError(f"num_literals: shaped otherwise than m ({error})") from error
     if np.max(num_literals, initial=0) > num_inputs:
         raise ValueError(f"num_literals: expected at most {num_inputs}, got {num_literals.max()}")
     log_factorial = _log_factorials(num_inputs)
@@ -41,6 +48,13 @@ def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
     m, num_literals = np.where(constant, 1, m), np.where(constant, 1, num_literals)
     length = _log_length(m, num_literals, log_factorial)
     return length / longest if longest > 0 else np.zeros_like(length)
+
+
+def _counts(name: str, counts: Any) -> np.ndarray:
+    counts = checks.on_host(name, counts)
+    if counts.dtype.kind not in "iu" or np.min(counts, initial=0) < 0:
+        raise ValueError(f"{name}: expected integers of at least 0, got {counts}")
+    return counts
 
 
 def _log_factorials(largest: int) -> np.ndarray:
@@ -73,12 +87,19 @@ class PrefixOrder(NamedTuple):
 NO_RULE = np.iinfo(np.int32).max
 
 
-@lru_cache(maxsize=2)
 def prefix_order(num_literals: int) -> PrefixOrder:
     """The order of all rules over the first N = 0..num_literals literals.
 
     The constant rules, M = 0 and 1 of no literals, appear once. The arrays are read-only.
+
+    Raises:
+      ValueError: num_literals not an integer of at least 0.
     """
+    return _prefix_order(checks.at_least("num_literals", num_literals, 0))
+
+
+@lru_cache(maxsize=2)
+def _prefix_order(num_literals: int) -> PrefixOrder:
     order = prefix_order_from(0, num_literals, num_literals)
     for array in order:
         array.flags.writeable = False  # it is kept for the next caller

@@ -77,8 +77,8 @@ def load_dataset(
       Splits with inputs [E, height, width, channels] or [E, n] float32 and labels [E] int32.
 
     Raises:
-      ValueError: if the name is unknown, or the dataset is not one for classification from images
-        of one size or finite numbers.
+      ValueError: if the name is unknown, the dataset is not one for classification from images of
+        one size or finite numbers, data_dir is no path, or the seed not an integer of 32 bits.
       FileNotFoundError: if a TensorFlow dataset is not prepared and cannot be downloaded.
       ImportError: if TensorFlow is missing and needed.
 
@@ -87,13 +87,16 @@ def load_dataset(
       >>> dataset.train.inputs.shape, int(dataset.train.labels.sum())
       ((432, 17), 142)
     """
+    checks.instance("name", name, str)
+    checks.seed(seed)
+    folder = None if data_dir is None else os.fspath(checks.path("data_dir", data_dir))
     if name in _EMBEDDED:
         return _load_embedded(name, seed)
     if name in _GENERATED or re.fullmatch(r"\d+-of-\d+", name):
         return _generate(name, seed)
     # No namespaces and no builder arguments: TFDS would ask the network about them.
     if re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
-        return _load_tfds(name, data_dir, seed)
+        return _load_tfds(name, folder, seed)
     raise _unknown_name(name)
 
 
@@ -205,11 +208,9 @@ def import_tfds() -> ModuleType:
     return tensorflow_datasets
 
 
-def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None, seed: int) -> Dataset:
+def _load_tfds(name: str, data_dir: str | None, seed: int) -> Dataset:
     tfds = import_tfds()
-    builder = _find_builder(
-        tfds, name, None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
-    )
+    builder = _find_builder(tfds, name, data_dir)
     features = builder.info.features
     inputs, label = _feature_names(tfds, name, builder.info)
     is_image = isinstance(features[inputs[0]], tfds.features.Image)

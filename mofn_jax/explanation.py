@@ -17,10 +17,10 @@ from jax.sharding import Mesh
 from mofn_jax import checks, meshes
 from mofn_jax.capture import capture_layers, layer_names, read_layer
 from mofn_jax.compiled import Logits
-from mofn_jax.extraction import extract_layer
+from mofn_jax.extraction import check_extraction, extract_layer
 from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
-from mofn_jax.layers import Layer
+from mofn_jax.layers import Layer, check_layer
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.sites import (
     POSITIONS,
@@ -110,15 +110,18 @@ def extract_network(
       ValueError: as `capture_layers`, `explain_layer` and `extract_layer`; predictions without
         held_out_predictions.
     """
+    betas, lengths = _check_choices(betas, lengths, **options)
+    for callback in (("on_start", on_start), ("on_layer", on_layer)):
+        checks.callback(*callback)
     if held_out is not None and (predictions is None) != (held_out_predictions is None):
         raise ValueError("held_out_predictions: expected with predictions, and only then")
-    shape = np.shape(examples)[1:]
-    if held_out is not None and np.shape(held_out)[1:] != shape:
-        raise ValueError(f"held_out: expected shape [E, *{shape}], got {np.shape(held_out)}")
+    examples = checks.numbers("examples", examples, 1)
+    if held_out is not None:
+        held_out = checks.matrix("held_out", held_out, [None, *examples.shape[1:]])
     asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
     names = layer_names(network, params, examples, predictions=predictions, **asked)
-    for name in layers or ():
-        checks.known("layers", name, names)
+    if layers is not None:
+        layers = [checks.known("layers", name, names) for name in checks.sequence("layers", layers)]
 
     def batches(inputs, classes, name: str) -> Batches:
         given = (network, params, inputs)
@@ -186,12 +189,12 @@ def explain_layer(
 
     Raises:
       ValueError: neither betas nor lengths; betas negative or not finite; lengths below 1; unknown
-        positions; held-out inputs of another shape; predictions at each token of a layer with other
-        positions; as `extract_layer`.
+        positions; a layer whose fields do not belong together; a held-out one of another shape;
+        predictions at each token of a layer with other positions; as `extract_layer`.
     """
     return _explain(
-        Batches.of(layer),
-        None if held_out is None else Batches.of(held_out),
+        Batches.of(check_layer("layer", layer)),
+        None if held_out is None else Batches.of(check_layer("held_out", held_out)),
         betas=betas,
         lengths=lengths,
         positions=positions,
@@ -215,21 +218,23 @@ def _explain(
     **options: Any,
 ) -> LayerRules:
     """`explain_layer` of a layer that is read batch by batch."""
-    if not len(betas) and not len(lengths):
-        raise ValueError("betas: expected at least one number, or lengths, got none")
-    for beta in betas:
-        checks.non_negative("betas", beta)
-    for length in lengths:
-        checks.at_least("lengths", length, 1)
-    checks.known("positions", positions, POSITIONS)
+    betas, lengths = _check_choices(
+        betas,
+        lengths,
+        positions=positions,
+        seed=seed,
+        memory_budget=memory_budget,
+        mesh=mesh,
+        **options,
+    )
     resources: dict[str, Any] = {"memory_budget": memory_budget, "mesh": mesh}
     first = next(batches.read())
     if held_out is not None:
-        other_shape = next(held_out.read()).inputs.shape[1:]
-        if other_shape != first.inputs.shape[1:]:
-            raise ValueError(
-                f"held_out: expected inputs of shape {first.inputs.shape[1:]}, got {other_shape}"
-            )
+        second = next(held_out.read())
+        for field in ("inputs", "activations"):
+            shape, other_shape = (getattr(side, field).shape[1:] for side in (first, second))
+            if other_shape != shape:
+                raise ValueError(f"held_out: expected {field} of shape {shape}, got {other_shape}")
     places, thresholds, other = None, None, None
     if has_positions(first) and positions == "all":
         if first.kind != "softmax":
@@ -276,6 +281,29 @@ def _explain(
         by_length=dict(zip(map(int, lengths), chosen[len(betas) :], strict=True)),
         note=layer.note,
     )
+
+
+def _check_choices(
+    betas: Sequence[float],
+    lengths: Sequence[int],
+    *,
+    positions: str = "all",
+    seed: int = 0,
+    **options: Any,
+) -> tuple[list[float], list[int]]:
+    """The betas and lengths, if these and the other options of `explain_layer` are fit.
+
+    Raises:
+      ValueError: as `explain_layer`.
+    """
+    betas = [checks.non_negative("betas", beta) for beta in checks.sequence("betas", betas)]
+    lengths = [checks.at_least("lengths", n, 1) for n in checks.sequence("lengths", lengths)]
+    if not betas and not lengths:
+        raise ValueError("betas: expected at least one number, or lengths, got none")
+    checks.known("positions", positions, POSITIONS)
+    checks.seed(seed)
+    check_extraction(**options)
+    return betas, lengths
 
 
 def measure_layer(

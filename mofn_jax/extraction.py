@@ -82,20 +82,25 @@ def extract_layer(
       >>> print(select_rules(front, beta=0.1)[0])
       unit 0 <=> 2 of {x0 >= 1, x1 >= 1, x2 >= 1}   (error 0.0%, baseline 50.0%, complexity 1.000)
     """
-    strategy = search if callable(search) else SEARCHES[checks.known("search", search, SEARCHES)]
-    check_options(strategy, options)
-    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
+    options["max_literals"] = max_literals
+    strategy = check_extraction(
+        search,
+        refine=refine,
+        memory_budget=memory_budget,
+        mesh=mesh,
+        progress=progress,
+        on_stage=on_stage,
+        **options,
+    )
     inputs = checks.matrix("inputs", inputs, [None, None])
     if weights is not None:
         weights = checks.matrix("weights", weights, [inputs.shape[1], None])
     num_units = None if weights is None else weights.shape[1]
     targets = checks.booleans("targets", targets, [len(inputs), num_units])
-    most_literals(max_literals, inputs.shape[1])
     mesh = meshes.with_both_axes(mesh)
     meshes.check_same(mesh, weights=weights, inputs=inputs, targets=targets)
-    options["max_literals"] = max_literals
     if not callable(search):
-        strategy([], inputs, targets[:, :0], **options)  # of no units: it checks its options
+        strategy([], inputs, targets[:, :0], **options)  # what its options ask of so many inputs
     resources = Resources(memory_budget, mesh, progress, on_stage)
     resources.report("compiling", 0, targets.shape[1])
     with ThreadPoolExecutor(1) as beside:
@@ -111,6 +116,36 @@ def extract_layer(
             f"{len(front.units) if isinstance(front, RuleFront) else type(front).__name__}"
         )
     return refine_front(front, inputs, targets, memory_budget=memory_budget) if refine else front
+
+
+def check_extraction(
+    search: str | Search = "best",
+    *,
+    refine: bool = False,
+    max_literals: int | None = None,
+    memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
+    progress: Callable[[int], None] | None = None,
+    on_stage: Callable[[str, int, int], None] | None = None,
+    **options: Any,
+) -> Search:
+    """The strategy of these options of `extract_layer`, checked as far as that needs no arrays.
+
+    Raises:
+      ValueError: as `extract_layer`.
+    """
+    strategy = search if callable(search) else SEARCHES[checks.known("search", search, SEARCHES)]
+    check_options(strategy, options)
+    checks.known("refine", refine, [True, False])
+    checks.at_least("memory_budget", memory_budget, 1)
+    most_literals(max_literals, 1)
+    checks.callback("progress", progress)
+    checks.callback("on_stage", on_stage)
+    meshes.with_both_axes(mesh)
+    if not callable(search):
+        none = np.zeros((1, 1)), np.zeros((1, 0), bool)
+        strategy([], *none, max_literals=max_literals, **options)  # of no units: it checks them
+    return strategy
 
 
 def _columns_at_hand(inputs: np.ndarray, resources: Resources) -> tuple[np.ndarray, Resources]:

@@ -77,12 +77,19 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
       call_kwargs: keyword arguments of the network's call.
 
     Raises:
-      ValueError: a network that is none of these, or parameters beside an NNX module's own.
+      ValueError: a network that is none of these, a Linen module without parameters, an NNX module
+        with others than its own, or call_kwargs that are not by name.
     """
+    if call_kwargs is not None and not isinstance(call_kwargs, Mapping):
+        raise ValueError(f"call_kwargs: expected arguments by name, got {call_kwargs!r}")
     options = tuple(
         (name, _types(value), value) for name, value in sorted((call_kwargs or {}).items())
     )
     if isinstance(network, nn.Module):
+        if not isinstance(params, Mapping):
+            raise ValueError(
+                f"params: expected a Linen module's parameters by name, got {type(params).__name__}"
+            )
         params = nn.meta.unbox(params)
         variables = params if "params" in params else {"params": params}
         leaves, structure = jax.tree_util.tree_flatten_with_path(variables)

@@ -150,8 +150,9 @@ def select(
       complex one.
 
     Raises:
-      ValueError: none of the three is given, or one is out of range.
+      ValueError: not a front, none of the three is given, or one is out of range.
     """
+    checks.instance("front", front, RuleFront)
     if beta is None and max_literals is None and max_complexity is None:
         raise ValueError("beta: expected one of beta, max_literals and max_complexity, got none")
     for name, value in (("beta", beta), ("max_complexity", max_complexity)):
@@ -185,9 +186,13 @@ def merge_fronts(*fronts: RuleFront) -> RuleFront:
     """Of each unit, the front of all the fronts' rules, found on the same examples.
 
     Raises:
-      ValueError: fronts of other units or other examples.
+      ValueError: no front, or fronts of other units or other examples.
     """
+    if not fronts:
+        raise ValueError("fronts: expected at least one, got none")
     first = fronts[0]
+    for front in fronts:
+        checks.instance("fronts", front, RuleFront)
     for other in fronts[1:]:
         if (first.num_examples, first.num_inputs) != (other.num_examples, other.num_inputs) or (
             not np.array_equal(first.on_counts, other.on_counts)

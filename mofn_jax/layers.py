@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mofn_jax import checks
 from mofn_jax.geometry import Convolution
 
+KINDS = ("dense", "conv", "softmax")
 # The share of the rise that a nonlinearity may fall and still count as rising: silu falls by 3%.
 _DIP = 0.05
 
@@ -39,6 +41,49 @@ class Layer(NamedTuple):
     input_names: tuple[str, ...] | None = None  # [n], of what a unit reads
 
 
+def check_layer(name: str, layer: Layer) -> Layer:
+    """The layer, if its fields belong together, whatever made it.
+
+    Raises:
+      ValueError: naming the first field that does not.
+    """
+    checks.instance(name, layer, Layer)
+    checks.known(f"{name}.kind", layer.kind, KINDS)
+    weights, inputs, activations, predictions = (
+        checks.on_host(f"{name}.{field}", getattr(layer, field))
+        for field in ("weights", "inputs", "activations", "predictions")
+    )
+    checks.numbers(f"{name}.weights", weights, 2)
+    num_reads, num_units = weights.shape[-2:]
+    window = weights.ndim - 2 if layer.convolution is not None else 0
+    axes = inputs.ndim - 2
+    groups = checks.at_least(f"{name}.groups", layer.groups, 1)
+    for field, array, size in (
+        ("inputs", inputs, num_reads * groups),
+        ("activations", activations, num_units),
+    ):
+        if array.ndim < 2 or array.shape[-1] != size or array.ndim != 2 + axes:
+            raise ValueError(
+                f"{name}.{field}: expected [E, {'..., ' * bool(axes)}{size}] with weights "
+                f"{list(weights.shape)}, got {list(array.shape)}"
+            )
+    if num_units % groups or weights.ndim != 2 + window or (window and window != axes):
+        raise ValueError(
+            f"{name}.weights: {list(weights.shape)} do not belong to {groups} groups and inputs "
+            f"{list(inputs.shape)}"
+        )
+    for field, array in (("activations", activations), ("predictions", predictions)):
+        if len(array) != len(inputs):
+            raise ValueError(f"{name}.{field}: expected {len(inputs)} examples, got {len(array)}")
+    classes = checks.class_labels(f"{name}.predictions", predictions.reshape(-1), None)
+    return layer._replace(
+        weights=weights,
+        inputs=inputs,
+        activations=activations,
+        predictions=classes.reshape(predictions.shape),
+    )
+
+
 def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
     """The receptive patch of a convolution's units at one position.
 
@@ -53,10 +98,14 @@ def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
     Raises:
       ValueError: a layer that is no convolution, or a position that its units do not have.
     """
+    layer = check_layer("layer", layer)
     if layer.convolution is None:
         raise ValueError(f"layer: expected a convolution, got {layer.name!r} of kind {layer.kind}")
     sizes = layer.activations.shape[1:-1]
-    if len(position) != len(sizes) or not all(map(operator.contains, map(range, sizes), position)):
+    position = checks.sequence("position", position)
+    are_integers = all(isinstance(place, int | np.integer) for place in position)
+    is_one = are_integers and len(position) == len(sizes)
+    if not is_one or not all(map(operator.contains, map(range, sizes), position)):
         raise ValueError(
             f"position: expected {'row and column' if len(sizes) == 2 else 'numbers'} from 0 and "
             f"below {sizes}, got {tuple(position)}"

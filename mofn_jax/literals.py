@@ -66,7 +66,7 @@ def ordered_literals(
     """The literals of one unit, largest |weight| first.
 
     Args:
-      weights: [n] floats.
+      weights: [n] real numbers.
       thresholds: [n] floats, NaN for an input that has none.
       max_literals: how many to keep; None keeps all.
       gains: [n] floats, the information gain of each threshold; None if not known.
@@ -74,13 +74,21 @@ def ordered_literals(
     Returns:
       Literals, at most n of them.
 
+    Raises:
+      ValueError: shapes that disagree, weights that are not finite, max_literals below 1.
+
     Example:
       >>> ordered_literals(np.array([0.5, -2.0, 0.0]), np.array([0.1, 0.2, 0.3])).inputs.tolist()
       [1, 0]
     """
+    weights = checks.matrix("weights", weights, [None])
+    thresholds = checks.matrix("thresholds", thresholds, weights.shape, nan_is_missing=True)
+    if gains is not None:
+        gains = checks.matrix("gains", gains, weights.shape)
     # As floats: unsigned integers and booleans have no negative.
     order = np.argsort(-np.abs(weights.astype(np.float64)), kind="stable")
-    order = order[(weights[order] != 0) & ~np.isnan(thresholds[order])][:max_literals]
+    order = order[(weights[order] != 0) & ~np.isnan(thresholds[order])]
+    order = order[: most_literals(max_literals, len(weights))]
     some_gains = None if gains is None else gains[order]
     return Literals(order.astype(np.int32), thresholds[order], weights[order] < 0, some_gains)
 
@@ -119,6 +127,23 @@ def ordered_literals_by_gain(
     return Literals(order.astype(np.int32), thresholds[order], falls[order], gains[order])
 
 
+def check_literals(name: str, literals: Literals, num_inputs: int) -> None:
+    """Asks that the literals are about some of n inputs.
+
+    Raises:
+      ValueError: naming them.
+    """
+    named, thresholds, negated, _ = checks.instance(name, literals, Literals)
+    shape = np.shape(named)
+    if 0 in shape:  # a constant rule's
+        return
+    named = checks.matrix(f"{name}.inputs", named, [None])
+    checks.matrix(f"{name}.thresholds", thresholds, shape)
+    checks.booleans(f"{name}.negated", negated, shape)
+    if named.dtype.kind not in "iu" or named.min() < 0 or named.max() >= num_inputs:
+        raise ValueError(f"{name}.inputs: expected integers in 0..{num_inputs - 1}, got {named}")
+
+
 def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:
     """Which literals hold on which examples.
 
@@ -128,5 +153,10 @@ def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:
 
     Returns:
       [E, N] booleans.
+
+    Raises:
+      ValueError: inputs not finite, or fewer than the literals name; literals that are none.
     """
+    inputs = checks.matrix("inputs", inputs, [None, None])
+    check_literals("literals", literals, inputs.shape[1])
     return (inputs[:, literals.inputs] >= literals.thresholds) ^ literals.negated

@@ -146,12 +146,14 @@ def make_mesh(sizes: Mapping[str, int]) -> Mesh:
       sizes: by axis, "units" and "examples"; one left out has size 1.
 
     Raises:
-      ValueError: another axis, a size below 1, or more devices than there are.
+      ValueError: not sizes by axis, another axis, a size below 1, or more devices than there are.
 
     Example:
       >>> dict(make_mesh({"units": 1}).shape)
       {'units': 1, 'examples': 1}
     """
+    if not isinstance(sizes, Mapping):
+        raise ValueError(f"sizes: expected sizes by axis, such as {{'units': 4}}, got {sizes!r}")
     for axis, size in sizes.items():
         checks.known("mesh (axis)", axis, AXES)
         checks.at_least(f"mesh (size of {axis})", size, 1)

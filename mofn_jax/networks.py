@@ -28,6 +28,9 @@ class MLP(nn.Module):
       num_classes: k.
       hidden: the size of each hidden layer.
       activation: relu, tanh or sigmoid.
+
+    Raises:
+      ValueError: an attribute of another kind or out of range, as of the other networks.
     """
 
     num_classes: int
@@ -35,7 +38,9 @@ class MLP(nn.Module):
     activation: str = "relu"
 
     def __post_init__(self):
-        self.hidden = tuple(self.hidden)  # a list could not be hashed, as jit asks
+        checks.at_least("num_classes", self.num_classes, 1)
+        self.hidden = _sizes("hidden", self.hidden)
+        checks.known("activation", self.activation, ACTIVATIONS)
         super().__post_init__()
 
     @nn.compact
@@ -71,9 +76,15 @@ class CNN(nn.Module):
     padding: str = "VALID"
 
     def __post_init__(self):
-        self.conv_blocks = tuple(map(tuple, self.conv_blocks))
-        self.dense = tuple(self.dense)
-        self.kernel_size = tuple(self.kernel_size)
+        checks.at_least("num_classes", self.num_classes, 1)
+        blocks = checks.sequence("conv_blocks", self.conv_blocks)
+        self.conv_blocks = tuple(_sizes("conv_blocks", block) for block in blocks)
+        self.dense = _sizes("dense", self.dense)
+        self.kernel_size = _sizes("kernel_size", self.kernel_size)
+        if len(self.kernel_size) != 2:
+            raise ValueError(f"kernel_size: expected rows and columns, got {self.kernel_size}")
+        checks.known("activation", self.activation, ACTIVATIONS)
+        checks.known("padding", self.padding, ["VALID", "SAME"])
         super().__post_init__()
 
     @nn.compact
@@ -83,7 +94,7 @@ class CNN(nn.Module):
             raise ValueError(
                 f"inputs: a CNN expects images [E, rows, columns, channels], got {inputs.shape}"
             )
-        activate = _activation(self.activation)
+        activate = ACTIVATIONS[self.activation]
         activations: Activations = {}
         x = inputs
         for block in self.conv_blocks:
@@ -120,13 +131,16 @@ class Autoencoder(nn.Module):
     activation: str = "relu"
 
     def __post_init__(self):
-        self.hidden = tuple(self.hidden)
+        checks.at_least("num_classes", self.num_classes, 1)
+        self.hidden = _sizes("hidden", self.hidden)
+        checks.at_least("code", self.code, 1)
+        checks.known("activation", self.activation, ACTIVATIONS)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> tuple[jax.Array, Activations]:
         """Inputs [E, ...] to logits [E, k] and activations by name."""
-        activate = _activation(self.activation)
+        activate = ACTIVATIONS[self.activation]
         activations: Activations = {}
         x = inputs.reshape(len(inputs), -1)
         size = x.shape[1]
@@ -138,15 +152,16 @@ class Autoencoder(nn.Module):
         return _softmax_layer(self.num_classes, code, activations), activations
 
 
-def _activation(name: str) -> Callable[[jax.Array], jax.Array]:
-    return ACTIVATIONS[checks.known("activation", name, ACTIVATIONS)]
+def _sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+    """The sizes as a tuple: a list could not be hashed, as jit asks."""
+    return tuple(checks.at_least(name, size, 1) for size in checks.sequence(name, sizes))
 
 
 def _dense_layers(
     prefix: str, sizes: Sequence[int], activation: str, x: jax.Array, activations: Activations
 ) -> jax.Array:
     """Dense layers named prefix_0, ...; what leaves them is noted in `activations`."""
-    activate = _activation(activation)
+    activate = ACTIVATIONS[activation]
     for i, size in enumerate(sizes):
         name = f"{prefix}_{i}"
         x = activations[name] = activate(nn.Dense(size, name=name)(x))

@@ -27,8 +27,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
-    write_whole(path, lambda temporary: temporary.write_text(text))
+    """Writes a text file in UTF-8, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -38,7 +38,13 @@ def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
-    """Writes layers.csv, rules.json, rules.txt and landscape.png for the layers done so far."""
+    """Writes layers.csv, rules.json, rules.txt and landscape.png for the layers done so far.
+
+    Raises:
+      ValueError: no results.
+    """
+    if not results:
+        raise ValueError("results: expected at least one, got none")
     rows = [row for result in results for row in layer_rows(result)]
     rules = [
         rule

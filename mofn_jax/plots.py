@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from mofn_jax import checks
 from mofn_jax.complexity import complexity
 from mofn_jax.report import LayerRow
-from mofn_jax.rules import Rule, format_literals, format_rule, inputs_of_rules
+from mofn_jax.rules import Rule, check_rules, format_literals, format_rule, inputs_of_rules
 
 _MARKERS = "osD^vP*Xph<>"
 _COLORS = [f"C{i}" for i in range(10) if i != 7]  # gray is for the legend
@@ -39,7 +39,13 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
 
     Returns:
       The Axes.
+
+    Raises:
+      ValueError: no rows.
     """
+    rows = checks.sequence("rows", rows)
+    if not rows:
+        raise ValueError("rows: expected at least one, got none")
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     by_beta = [row for row in rows if row.beta is not None] or rows
@@ -102,15 +108,16 @@ def plot_rule_card(
       ValueError: inputs not finite, or fewer than the rule names; pictures not finite, of another
         shape or number; per_literal below 1; examples that there are not.
     """
-    inputs = inputs_of_rules([rule], inputs)
+    inputs = inputs_of_rules(check_rules([rule]), inputs)
     sizes: list[int | None] = [len(inputs), None, None, None]
     pictures = checks.matrix("pictures", pictures, sizes[: max(3, min(4, np.ndim(pictures)))])
     if pictures.ndim == 4 and pictures.shape[3] not in (1, 3):
         raise ValueError(f"pictures: expected 1 or 3 channels, got {pictures.shape[3]}")
     per_literal = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
-    for example in examples:
-        if not 0 <= example < len(inputs):
-            raise ValueError(f"examples: expected indices below {len(inputs)}, got {example}")
+    examples = [
+        checks.at_least("examples", example, 0, largest=len(inputs) - 1)
+        for example in checks.sequence("examples", examples)
+    ]
     rows, columns = len(rule.literals), len(examples) + per_literal
     if figure is None:
         size = (3 + 0.9 * columns, 1.2 + 1.1 * rows)

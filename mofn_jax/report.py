@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mofn_jax import checks
 from mofn_jax.explanation import LayerRules
 from mofn_jax.rules import Rule
 
@@ -31,7 +32,12 @@ class LayerRow(NamedTuple):
 
 
 def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
-    """A layer's rows, one for each beta, then one for each length."""
+    """A layer's rows, one for each beta, then one for each length.
+
+    Raises:
+      ValueError: not a layer's rules.
+    """
+    checks.instance("result", result, LayerRules)
     choices: list[tuple[float | None, int | None, tuple[Rule, ...]]] = [
         *((beta, None, rules) for beta, rules in sorted(result.rules.items())),
         *((None, length, rules) for length, rules in sorted(result.by_length.items())),
@@ -75,7 +81,12 @@ def _means(rules: Sequence[Rule]) -> dict[str, float]:
 
 
 def format_table(rows: Sequence[Any]) -> str:
-    """The rows, NamedTuples of one kind, as aligned text, numbers to the right."""
+    """The rows, NamedTuples of one kind, as aligned text, numbers to the right.
+
+    Raises:
+      ValueError: no rows.
+    """
+    rows = _some(rows)
     heads = [field.replace("_", " ") for field in rows[0]._fields]
     texts = [isinstance(value, str) for value in rows[0]]
     cells = [[value if isinstance(value, str) else _number(value) for value in row] for row in rows]
@@ -90,6 +101,13 @@ def format_table(rows: Sequence[Any]) -> str:
     return "\n".join(lines)
 
 
+def _some(rows: Sequence[Any]) -> list[Any]:
+    rows = checks.sequence("rows", rows)
+    if not rows:
+        raise ValueError("rows: expected at least one, got none")
+    return rows
+
+
 def _number(value: float | None) -> str:
     if isinstance(value, int):
         return str(value)
@@ -97,7 +115,12 @@ def _number(value: float | None) -> str:
 
 
 def rows_to_csv(rows: Sequence[Any]) -> str:
-    """The rows, NamedTuples of one kind, as CSV in full precision; an empty field for NaN."""
+    """The rows, NamedTuples of one kind, as CSV in full precision; an empty field for NaN.
+
+    Raises:
+      ValueError: no rows.
+    """
+    rows = _some(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0]._fields)

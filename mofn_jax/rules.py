@@ -4,7 +4,8 @@ Axis letters: E examples, n inputs, u units.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from mofn_jax.chunking import row_slices
 from mofn_jax.fronts import RuleFront, select
 
 _SLICE_BYTES = 2**26  # of inputs evaluated at a time
+_FORMAT = 1  # of the JSON that rules are saved as
 
 
 class Literal(NamedTuple):
@@ -116,10 +118,10 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
       [E, u] booleans.
 
     Raises:
-      ValueError: inputs not finite, or fewer than the rules name.
+      ValueError: inputs not finite, or fewer than the rules name; rules that are none.
     """
-    least = np.array([rule.m for rule in rules])
-    return count_literals(rules, inputs) >= least
+    rules = check_rules(rules)
+    return _counts(rules, inputs) >= np.array([rule.m for rule in rules])
 
 
 def count_literals(rules: Sequence[Rule], inputs) -> np.ndarray:
@@ -133,8 +135,12 @@ def count_literals(rules: Sequence[Rule], inputs) -> np.ndarray:
       [E, u] int32.
 
     Raises:
-      ValueError: inputs not finite, or fewer than the rules name.
+      ValueError: inputs not finite, or fewer than the rules name; rules that are none.
     """
+    return _counts(check_rules(rules), inputs)
+
+
+def _counts(rules: Sequence[Rule], inputs) -> np.ndarray:
     inputs = inputs_of_rules(rules, inputs)
     counts = np.zeros((len(inputs), len(rules)), np.int32)
     for rows in row_slices(inputs, _SLICE_BYTES):
@@ -175,8 +181,9 @@ def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]
       u rules.
 
     Raises:
-      ValueError: shapes disagree, inputs not finite, targets not boolean.
+      ValueError: shapes disagree, inputs not finite, targets not boolean, rules that are none.
     """
+    rules = check_rules(rules)
     says = evaluate_rules(rules, inputs)
     targets = checks.booleans("targets", targets, says.shape)
     errors = (says != targets).mean(0).tolist()
@@ -197,11 +204,15 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
         convolution `c3[-1,+2]`: channel 3, one row above and two columns right of the centre of
         the patch.
 
+    Raises:
+      ValueError: not a rule, or fewer names than it needs.
+
     Example:
       >>> literals = (Literal(17, 0.53, False), Literal(4, 0.1, True))
       >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1), input_names=None))
       unit 3 <=> 1 of {x17 >= 0.53, x4 < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
     """
+    rule = _checked("rule", rule)
     if rule.m == 0:
         body = "true"
     elif rule.m > len(rule.literals):
@@ -229,22 +240,22 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
     """The text of each of the rule's literals, named as `format_rule` names them.
 
     Raises:
-      ValueError: fewer names than the rule needs.
+      ValueError: not a rule, or fewer names than it needs.
 
     Example:
       >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
       ['x4 < 0.1']
     """
-    if input_names is None:
-        input_names = rule.input_names
-    if input_names is not None and len(input_names) < _inputs_needed([rule]):
+    rule = _checked("rule", rule)
+    names = rule.input_names if input_names is None else checks.sequence("input_names", input_names)
+    if names is not None and len(names) < _inputs_needed([rule]):
         raise ValueError(
-            f"input_names: the rule needs at least {_inputs_needed([rule])}, got {len(input_names)}"
+            f"input_names: the rule needs at least {_inputs_needed([rule])}, got {len(names)}"
         )
 
     def name(i: int) -> str:
-        if input_names is not None:
-            return input_names[i]
+        if names is not None:
+            return names[i]
         if rule.kernel_shape is None:
             return f"x{rule.first_input + i}"
         *place, channel = np.unravel_index(i, rule.kernel_shape)
@@ -259,38 +270,143 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
 
 
 def rules_to_json(rules: Iterable[Rule]) -> str:
-    """The rules as a JSON list, from which `rules_from_json` makes equal rules."""
-    return json.dumps(
-        [
-            {**rule._asdict(), "literals": [literal._asdict() for literal in rule.literals]}
-            for rule in rules
-        ],
-        indent=1,
-    )
+    """The rules as JSON, from which `rules_from_json` makes equal rules.
+
+    An object of "format", a number, and "rules", a list of objects with the fields of `Rule`.
+
+    Raises:
+      ValueError: rules that are none.
+    """
+    records = [
+        {**rule._asdict(), "literals": [literal._asdict() for literal in rule.literals]}
+        for rule in check_rules(rules)
+    ]
+    return json.dumps({"format": _FORMAT, "rules": records}, indent=1, allow_nan=False)
 
 
 def rules_from_json(text: str) -> tuple[Rule, ...]:
-    """The rules that `rules_to_json` saved.
+    """The rules that `rules_to_json` saved, or before it had a format, a list of them.
 
     Raises:
-      ValueError: the text is not JSON, or not rules.
+      ValueError: the text is not JSON, of a newer format, or not rules: fields that are missing,
+        unknown, of another kind or out of range.
     """
     try:
-        records = json.loads(text)
-        if not isinstance(records, list):
-            raise TypeError(f"got {type(records).__name__}")
-        return tuple(
-            Rule(**fields)._replace(
-                literals=tuple(Literal(**literal) for literal in fields["literals"]),
-                position=_tuple(fields["position"]),
-                kernel_shape=_tuple(fields["kernel_shape"]),
-                input_names=_tuple(fields.get("input_names")),
+        saved = json.loads(text)
+        if isinstance(saved, dict):
+            number = checks.at_least("format", saved.pop("format", None), 1)
+            if number > _FORMAT:
+                raise ValueError(
+                    f"format {number} is newer than this version of mofn_jax reads, {_FORMAT}"
+                )
+            saved = saved.pop("rules") if saved.keys() == {"rules"} else None
+        if not isinstance(saved, list):
+            raise ValueError(f'got neither [...] nor {{"format": {_FORMAT}, "rules": [...]}}')
+        return check_rules([_from_record(f"rules[{i}]", one) for i, one in enumerate(saved)])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"text: expected a JSON list of rules, or one with a format: {error}"
+        ) from error
+
+
+def _from_record(name: str, record: Any) -> Rule:
+    fields = checks.instance(name, record, dict)
+    literals = checks.instance(f"{name}.literals", fields.get("literals"), list)
+    return Rule(
+        **fields
+        | {
+            "literals": tuple(
+                Literal(**checks.instance(f"{name}.literals[{i}]", literal, dict))
+                for i, literal in enumerate(literals)
             )
-            for fields in records
-        )
-    except (TypeError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"text: expected a JSON list of rules ({error})") from error
+        }
+    )
 
 
-def _tuple(value: list[Any] | None) -> tuple[Any, ...] | None:
-    return None if value is None else tuple(value)
+def check_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules, their fields of the kinds and within the limits that `Rule` gives them.
+
+    Raises:
+      ValueError: naming the first field that is not.
+    """
+    return tuple(
+        _checked(f"rules[{i}]", rule) for i, rule in enumerate(checks.sequence("rules", rules))
+    )
+
+
+def _checked(name: str, rule: Rule) -> Rule:
+    checks.instance(name, rule, Rule)
+    literals = tuple(
+        literal if _is_plain(literal) else _checked_literal(f"{name}.literals[{i}]", literal)
+        for i, literal in enumerate(checks.sequence(f"{name}.literals", rule.literals))
+    )
+    rule = rule._replace(
+        unit=checks.at_least(f"{name}.unit", rule.unit, 0),
+        m=checks.at_least(f"{name}.m", rule.m, 0, largest=len(literals) + 1),
+        literals=literals,
+        error=_number(f"{name}.error", rule.error, 0, 1),
+        complexity=_number(f"{name}.complexity", rule.complexity, 0, 1),
+        baseline_error=_number(f"{name}.baseline_error", rule.baseline_error, 0, 0.5),
+        layer=checks.instance(f"{name}.layer", rule.layer, str),
+        every_position=_truth(f"{name}.every_position", rule.every_position),
+        first_input=checks.at_least(f"{name}.first_input", rule.first_input, 0),
+        **{
+            field: check(f"{name}.{field}", value)
+            for field, check in _OPTIONAL.items()
+            if (value := getattr(rule, field)) is not None
+        },
+    )
+    needed = _inputs_needed([rule])
+    if rule.kernel_shape is not None and needed > math.prod(rule.kernel_shape):
+        raise ValueError(f"{name}.kernel_shape: has no input {needed - 1}, which a literal names")
+    if rule.input_names is not None and needed > len(rule.input_names):
+        raise ValueError(f"{name}.input_names: the literals need at least {needed}")
+    return rule
+
+
+def _is_plain(literal: Literal) -> bool:
+    """Whether there is nothing to check or change: a rule may have thousands of literals."""
+    return (
+        type(literal) is Literal
+        and type(literal.input) is int
+        and type(literal.threshold) is float
+        and type(literal.negated) is bool
+        and literal.input >= 0
+        and math.isfinite(literal.threshold)
+    )
+
+
+def _checked_literal(name: str, literal: Literal) -> Literal:
+    checks.instance(name, literal, Literal)
+    return Literal(
+        checks.at_least(f"{name}.input", literal.input, 0),
+        _number(f"{name}.threshold", literal.threshold),
+        _truth(f"{name}.negated", literal.negated),
+    )
+
+
+def _truth(name: str, value: Any) -> bool:
+    return checks.instance(name, bool(value) if isinstance(value, np.bool) else value, bool)
+
+
+def _number(name: str, value: Any, *limits: float) -> float:
+    return float(checks.number(name, value, *limits))
+
+
+def _integers(name: str, values: Any, smallest: int) -> tuple[int, ...]:
+    return tuple(checks.at_least(name, value, smallest) for value in checks.sequence(name, values))
+
+
+# Of the fields that may be None.
+_OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
+    "held_out_error": lambda name, value: _number(name, value, 0, 1),
+    "held_out_baseline_error": lambda name, value: _number(name, value, 0, 0.5),
+    "beta": lambda name, value: _number(name, value, 0),
+    "max_literals": lambda name, value: checks.at_least(name, value, 1),
+    "unit_threshold": _number,
+    "position": lambda name, value: _integers(name, value, 0),
+    "kernel_shape": lambda name, value: _integers(name, value, 1),
+    "input_names": lambda name, value: tuple(
+        checks.instance(name, one, str) for one in checks.sequence(name, value)
+    ),
+}

@@ -23,10 +23,10 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from mofn_jax import meshes
+from mofn_jax import checks, meshes
 from mofn_jax.bits import literal_bits, pack_examples
 from mofn_jax.complexity import NO_RULE, PrefixOrder
-from mofn_jax.literals import Literals
+from mofn_jax.literals import Literals, check_literals
 from mofn_jax.meshes import EXAMPLES, UNITS, Resources
 
 # With more literals than this, walking them is faster than the recurrence over bits.
@@ -49,12 +49,23 @@ def score_unit(literals: jax.Array, target: jax.Array, examples: jax.Array) -> j
       `taken` literals hold" differs from the target. Entries with m > taken + 1 repeat the
       constant rule *false*.
 
+    Raises:
+      ValueError: arrays of another dtype, or whose shapes disagree.
+
     Example:
       >>> x0, x1, y = np.array([[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]], bool)
       >>> packed = pack_examples(np.stack([x0, x1])), pack_examples(y), pack_examples(y | True)
       >>> score_unit(*packed).tolist()
       [[3, 3, 3, 3], [3, 0, 3, 3], [3, 1, 0, 3]]
     """
+    words = np.shape(literals)[-1:]
+    arrays = {"literals": (literals, 2), "target": (target, 1), "examples": (examples, 1)}
+    for name, (array, axes) in arrays.items():
+        if array.dtype != np.uint32 or array.ndim != axes or array.shape[-1:] != words:
+            raise ValueError(
+                f"{name}: expected uint32 as pack_examples makes it, {axes} axes and as many words "
+                f"as the literals, got {array.dtype} {list(array.shape)}"
+            )
     num_literals, num_words = literals.shape
 
     def errors(at_least: jax.Array) -> jax.Array:  # [rows, W] -> [N + 2]
@@ -219,7 +230,25 @@ def score_layer(
 
     Yields:
       For each unit, [.] int32: the least rank of a rule with 0, 1, ... errors.
+
+    Raises:
+      ValueError: at once, where shapes disagree, inputs are not finite, targets are not boolean,
+        literals are about other inputs or more than N, memory_budget is below 1, or as
+        `with_both_axes` for the mesh.
     """
+    inputs = checks.matrix("inputs", inputs, [None, None])
+    targets = checks.booleans("targets", targets, [len(inputs), None])
+    largest = len(checks.instance("order", order, PrefixOrder).ranks) - 1
+    literals = checks.sequence("literals", literals)
+    if len(literals) != targets.shape[1]:
+        raise ValueError(
+            f"literals: expected those of {targets.shape[1]} units, got {len(literals)}"
+        )
+    for i, unit in enumerate(literals):
+        check_literals(f"literals[{i}]", unit, inputs.shape[1])
+        if len(unit.inputs) > largest:
+            raise ValueError(f"order: expected that of at least {len(unit.inputs)} literals")
+    checks.at_least("memory_budget", memory_budget, 1)
     resources = Resources(memory_budget, meshes.with_both_axes(mesh))
     return least_ranks(literals, inputs, targets, order, resources=resources)
 

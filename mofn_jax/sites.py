@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mofn_jax import checks
 from mofn_jax.chunking import chunks
-from mofn_jax.layers import Layer, cut_pairs, group_inputs
+from mofn_jax.layers import Layer, check_layer, cut_pairs, group_inputs
 from mofn_jax.rules import Rule
-from mofn_jax.thresholds import binarize_targets, unit_thresholds
+from mofn_jax.thresholds import binarize_targets, first_of_largest, unit_thresholds
 
 POSITIONS = ("all", "most_informative")
 LEAST_PAIRS = 10_000  # drawn of fewer examples too, if there are as many
@@ -153,6 +154,7 @@ def most_informative(
     total = math.prod(sizes)
     at_once = memory_budget // 2 // (batches.num_examples * num_units * _BYTES)
     found: list[tuple[np.ndarray, np.ndarray]] = []
+    classes: set[int] = set()
     for block in chunks(total, max(1, at_once)):
         parts = [
             (
@@ -161,13 +163,13 @@ def most_informative(
             )
             for batch in batches.read()
         ]
+        activations, predictions = (np.concatenate(side) for side in zip(*parts, strict=True))
+        classes.update(np.unique(predictions).tolist())
         found += _position_thresholds(
-            *(np.concatenate(side) for side in zip(*parts, strict=True)),
-            memory_budget=memory_budget,
-            **options,
+            activations, predictions, memory_budget=memory_budget, **options
         )
     values, gains = (np.concatenate(side).reshape(total, -1) for side in zip(*found, strict=True))
-    best = gains.argmax(0)
+    best = first_of_largest(gains, batches.num_examples, len(classes))
     positions = np.stack(np.unravel_index(best, sizes), axis=1)
     return positions, values[best, np.arange(num_units)]
 
@@ -207,18 +209,26 @@ def layer_targets(
       **options: of `binarize_targets`.
 
     Raises:
-      ValueError: positions of a layer that has none, or none of one that has; predictions of
-        several tokens, without thresholds; as `position_predictions`.
+      ValueError: a layer whose fields do not belong together; positions of a layer that has none,
+        none of one that has, or other ones; thresholds of another shape; predictions of several
+        tokens, without thresholds; as `position_predictions`.
     """
+    layer = check_layer("layer", layer)
     num_units = layer.weights.shape[-1]
     activations, predictions = layer.activations, layer.predictions
+    if thresholds is not None:
+        thresholds = checks.matrix("thresholds", thresholds, [num_units], nan_is_missing=True)
     if (positions is None) == has_positions(layer):
         raise ValueError(
             f"positions: {layer.name!r} has positions {list(activations.shape[1:-1])}; expected "
             "one for each unit, or None if there are none"
         )
     if positions is not None:
-        places = np.ravel_multi_index(tuple(positions.T), activations.shape[1:-1])
+        sizes = activations.shape[1:-1]
+        positions = checks.matrix("positions", positions, [num_units, len(sizes)])
+        if positions.dtype.kind not in "iu" or (positions < 0).any() or (positions >= sizes).any():
+            raise ValueError(f"positions: expected integers from 0 and below {sizes}")
+        places = np.ravel_multi_index(tuple(positions.T), sizes)
         activations = activations[(slice(None), *positions.T, np.arange(num_units))]
         predictions = position_predictions(layer)[:, places]
     elif predictions.ndim > 1:

@@ -12,7 +12,7 @@ Axis letters: E examples, n inputs, u units, k classes; H', W' rows and columns 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,14 @@ from jax.sharding import Mesh
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import chunks, read_columns
-from mofn_jax.cuts import WORD, best_cuts_of_classes, best_cuts_of_targets, nats_per_step, x_log_x
+from mofn_jax.cuts import (
+    WORD,
+    best_cuts_of_classes,
+    best_cuts_of_targets,
+    nats_per_step,
+    tied_within,
+    x_log_x,
+)
 
 # Bytes of working memory an example takes, for each column sorted (its value, order, and whether it
 # may be cut there, twice over while they are made), and for each column the kernel works on.
@@ -39,13 +46,11 @@ class Thresholds(NamedTuple):
     gains: np.ndarray  # [n, u] float64, nats; 0 where the input is constant
 
 
-def information_gain(
-    values: jax.Array, labels: jax.Array, threshold: jax.Array | float, num_classes: int
-) -> jax.Array:
+def information_gain(values, labels, threshold, num_classes: int) -> jax.Array:
     """The information gain of one threshold, in float32; composes with jit and vmap.
 
     Args:
-      values: [E] floats.
+      values: [E] real numbers.
       labels: [E] integers in 0..k-1.
       threshold: a scalar.
       num_classes: k.
@@ -53,11 +58,33 @@ def information_gain(
     Returns:
       A float32 scalar, in nats.
 
+    Raises:
+      ValueError: shapes that disagree, labels that are not integers, num_classes below 1; where
+        they are not traced also values or a threshold that are not finite, labels out of range.
+
     Example:
       >>> values, labels = jnp.array([5., 1, 4, 2, 3, 0]), jnp.array([0, 0, 0, 1, 1, 1])
       >>> round(float(information_gain(values, labels, 4.0, num_classes=2)), 6)
       0.318257
     """
+    num_classes = checks.at_least("num_classes", num_classes, 1)
+    if not isinstance(values, jax.Array):
+        values = checks.on_host("values", values)
+    if not isinstance(labels, jax.Array):
+        labels = checks.on_host("labels", labels)
+    if not isinstance(values, jax.core.Tracer):
+        checks.matrix("values", values, [None])
+    if not isinstance(labels, jax.core.Tracer):
+        checks.class_labels("labels", labels, num_classes)
+    if not isinstance(threshold, jax.core.Tracer):
+        checks.number("threshold", threshold)
+    if values.ndim != 1 or labels.shape != values.shape:
+        raise ValueError(
+            f"labels: expected one for each of values [E], got shapes {list(labels.shape)} and "
+            f"{list(values.shape)}"
+        )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"labels: expected integers, got dtype {labels.dtype}")
     above = values >= threshold
     one_hot = jax.nn.one_hot(labels, num_classes)
 
@@ -110,6 +137,7 @@ def best_thresholds(
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
     targets = checks.booleans("targets", targets, [len(inputs), None])
+    checks.callback("progress", progress)
     mesh = meshes.with_both_axes(mesh)
     memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     num_examples, num_inputs = inputs.shape
@@ -161,6 +189,7 @@ def unit_thresholds(
     """
     activations = checks.matrix("activations", activations, [None, None])
     num_examples, num_units = activations.shape
+    num_classes = checks.at_least("num_classes", num_classes, 1)
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
     mesh = meshes.with_both_axes(mesh)
     memory_budget = checks.at_least("memory_budget", memory_budget, 1)
@@ -187,15 +216,20 @@ def unit_thresholds(
 
 
 def most_informative_positions(
-    activations: np.ndarray, predictions: np.ndarray, num_classes: int, **options: Any
+    activations,
+    predictions,
+    num_classes: int,
+    *,
+    memory_budget: int = 2**29,
+    mesh: Mesh | None = None,
 ) -> np.ndarray:
     """Of each filter, the position whose best threshold tells most about the predicted class.
 
     Args:
       activations: [E, H', W', u] of a convolution.
-      predictions: [E] int32 in 0..k-1.
+      predictions: [E] integers in 0..k-1.
       num_classes: k.
-      **options: of `unit_thresholds`.
+      memory_budget, mesh: as in `unit_thresholds`.
 
     Returns:
       [u, 2] row and column; on a tie the first in row-major order.
@@ -206,9 +240,27 @@ def most_informative_positions(
     activations = checks.matrix("activations", activations, [None] * 4)
     num_examples, height, width, num_units = activations.shape
     flat = activations.reshape(num_examples, -1)
-    _, gains = unit_thresholds(flat, predictions, num_classes, **options)
-    best = gains.reshape(height * width, num_units).argmax(0)
+    _, gains = unit_thresholds(
+        flat, predictions, num_classes, memory_budget=memory_budget, mesh=mesh
+    )
+    gains = gains.reshape(height * width, num_units)
+    best = first_of_largest(gains, num_examples, np.unique(predictions).size)
     return np.stack(np.unravel_index(best, (height, width)), axis=1)
+
+
+def first_of_largest(gains: np.ndarray, num_examples: int, num_classes: int) -> np.ndarray:
+    """Of each column of gains [P, u], in nats, the first row of the largest: [u].
+
+    As between cuts, gains that rounding cannot tell apart count as equal.
+
+    Args:
+      gains: of E examples about k classes, as `unit_thresholds` gives them.
+      num_examples: E.
+      num_classes: k, those that there are.
+    """
+    # Half a step more, for the rounding of nats.
+    tied = (tied_within(num_classes) + 0.5) * nats_per_step(num_examples) / num_examples
+    return (gains >= gains.max(0) - tied).argmax(0)
 
 
 def binarize_targets(
@@ -260,6 +312,7 @@ def softmax_targets(predictions, num_classes: int) -> np.ndarray:
     Raises:
       ValueError: labels out of range.
     """
+    num_classes = checks.at_least("num_classes", num_classes, 1)
     predictions = checks.class_labels("predictions", predictions, num_classes)
     return predictions[:, None] == np.arange(num_classes)
 

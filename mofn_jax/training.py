@@ -4,6 +4,8 @@ Axis letters: B examples of a batch, E examples, k classes.
 """
 
 import os
+import re
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,13 @@ from mofn_jax import checks
 from mofn_jax.data import Dataset, Split
 
 Params = Any
+
+# The files that Orbax writes for parameters; the first of them in every one of its folders.
+_MARK = "_METADATA"
+_SAVED = re.compile(
+    r"_[A-Z_]+|_sharding|commit_success\.txt|(array_metadatas|descriptor)/.*"
+    r"|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d/[0-9a-f]+)"
+)
 
 
 class TrainResult(NamedTuple):
@@ -120,15 +129,21 @@ def train(
       The parameters, and the metrics of each epoch.
 
     Raises:
-      ValueError: num_epochs or batch_size below 1, learning_rate negative, inputs not finite,
-        labels outside 0..k-1, or a network with fewer classes than the dataset.
+      ValueError: no key, network or dataset; num_epochs or batch_size below 1, learning_rate
+        negative, inputs not finite or of other shapes in the two splits, labels outside 0..k-1, or
+        a network with fewer classes than the dataset, or that does not take its inputs.
     """
+    _check_key(key)
+    checks.instance("network", network, nn.Module)
+    checks.instance("dataset", dataset, Dataset)
+    checks.callback("callback", callback)
     num_epochs = checks.at_least("num_epochs", num_epochs, 1)
     batch_size = checks.at_least("batch_size", batch_size, 1)
     checks.non_negative("learning_rate", learning_rate)
-    for name, split in (("train", dataset.train), ("test", dataset.test)):
-        checks.matrix(f"{name}.inputs", split.inputs, [None] * np.ndim(split.inputs))
-        checks.class_labels(f"{name}.labels", split.labels, dataset.num_classes, len(split.inputs))
+    for name, split in (("dataset.train", dataset.train), ("dataset.test", dataset.test)):
+        inputs, labels = checks.instance(name, split, Split)
+        checks.matrix(f"{name}.inputs", inputs, [None, *np.shape(dataset.train.inputs)[1:]])
+        checks.class_labels(f"{name}.labels", labels, dataset.num_classes, len(inputs))
     inputs, labels = dataset.train
     start_key, order_key = jax.random.split(key)
     # Compiled as one: each initializer by itself takes as long.
@@ -166,28 +181,84 @@ def train(
     return TrainResult(params, {name: np.array(values) for name, values in history.items()})
 
 
+def _check_key(key: Any) -> None:
+    is_key = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    is_raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32
+    if not (is_raw and key.ndim == 1) and not (is_key and key.ndim == 0):
+        raise ValueError(f"key: expected one key, such as jax.random.key(0), got {key!r}")
+
+
 def save_params(path: str | os.PathLike[str], params: Params) -> None:
     """Saves parameters in a folder, whole or not at all, in place of any that were there.
 
     Of several processes, the one that calls this saves them, without the others.
+
+    Raises:
+      ValueError: something else than earlier parameters is there, or what is to be saved is not a
+        tree of arrays of numbers.
+      OSError: it cannot be written there.
     """
-    with _checkpointer() as checkpointer:
-        # As NumPy arrays: restored on any device, whichever they were trained on.
-        checkpointer.save(Path(path).absolute(), jax.tree.map(np.asarray, params), force=True)
+    path = check_can_save(path)
+    leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda leaf: leaf is None)
+    if not leaves:
+        raise ValueError("params: hold no arrays")
+    for place, leaf in leaves:
+        name = f"params{jax.tree_util.keystr(place)}"
+        array = checks.on_host(name, leaf)
+        if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
+            raise ValueError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its place, and moved there when it is whole: a kill loses neither new nor old ones.
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True
+    ) as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        try:
+            with _checkpointer() as checkpointer:
+                # As NumPy arrays: restored on any device, whichever they were trained on.
+                checkpointer.save(new, jax.tree.map(np.asarray, params))
+        except Exception as error:  # of many kinds, as what goes wrong
+            reason = str(error).splitlines()[0]
+            raise OSError(f"parameters cannot be written to {path} ({reason})") from error
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+
+
+def check_can_save(path: str | os.PathLike[str]) -> Path:
+    """The path, absolute, if parameters may be saved there: nothing else would be replaced.
+
+    Raises:
+      ValueError: something else than earlier parameters is there.
+    """
+    path = checks.path("path", path).resolve()
+    if path.is_dir():
+        files = [file.relative_to(path) for file in path.rglob("*") if not file.is_dir()]
+        others = [file for file in files if not _SAVED.fullmatch(file.as_posix())]
+        lacks_mark = bool(files) and not (path / _MARK).is_file()
+        is_ours = not others and not lacks_mark
+    else:
+        is_ours = not path.exists()
+    if not is_ours:
+        raise ValueError(f"path: {path} holds something else than parameters; it is left as it is")
+    return path
 
 
 def restore_params(path: str | os.PathLike[str]) -> Params:
     """The parameters that `save_params` saved, as NumPy arrays.
 
     Raises:
-      ValueError: no parameters there.
+      ValueError: no parameters there, or damaged ones.
     """
-    path = Path(path).absolute()
+    path = checks.path("path", path)
+    if not (path / _MARK).is_file():
+        raise ValueError(f"path: no parameters in {path}")
     try:
         with _checkpointer() as checkpointer:
             return checkpointer.restore(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ValueError(f"path: no parameters in {path}") from error
+    except Exception as error:  # of many kinds, as what is damaged
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"path: parameters in {path} cannot be read ({reason})") from error
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:

@@ -95,12 +95,13 @@ def provable_literals(
     """The largest N that `exact` goes through.
 
     Raises:
-      ValueError: exact_literals out of range, unknown signs.
+      ValueError: num_inputs below 1, exact_literals out of range, unknown signs.
 
     Example:
       >>> [provable_literals(num_inputs) for num_inputs in (16, 128, 784)]
       [16, 3, 2]
     """
+    checks.at_least("num_inputs", num_inputs, 1)
     checks.known("signs", signs, SIGNS)
     limit = most_literals(max_literals, num_inputs)
     all_sets = all_sets_fit(num_inputs, signs == "free")

@@ -49,8 +49,8 @@ def refine_front(
       The fronts of the u units. `proven_literals` still speaks of the literals before they moved.
 
     Raises:
-      ValueError: inputs or targets of another shape than the front's, inputs not finite, targets
-        not boolean, refine_literals below 1.
+      ValueError: not a front, inputs or targets of another shape than its, inputs not finite,
+        targets not boolean, refine_literals or memory_budget below 1.
 
     Example:
       >>> from mofn_jax.literals import Literals
@@ -61,6 +61,8 @@ def refine_front(
       >>> rule.errors, rule.literals.thresholds.tolist()
       (0, [0.4])
     """
+    checks.instance("front", front, RuleFront)
+    checks.callback("progress", progress)
     inputs = checks.matrix("inputs", inputs, [front.num_examples, front.num_inputs])
     targets = checks.booleans("targets", targets, [front.num_examples, len(front.units)])
     checks.at_least("refine_literals", refine_literals, 1)
