@@ -32,8 +32,7 @@ def load_array(name: str, file: str, shape: Sequence[int | None] | None = None) 
     except _Refused:
         raise
     except Exception as error:  # of many kinds, as what is damaged
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{name}: {path} cannot be read ({reason})") from error
+        raise ValueError(f"{name}: {path} cannot be read ({checks.reason(error)})") from error
     try:
         return (
             checks.numbers(name, array, 1) if shape is None else checks.matrix(name, array, shape)

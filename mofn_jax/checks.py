@@ -32,8 +32,7 @@ def on_host(name: str, array: Any) -> np.ndarray:
             "vmap and grad"
         ) from error
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{name}: expected an array of one shape ({reason})") from error
+        raise ValueError(f"{name}: expected an array of one shape ({reason(error)})") from error
 
 
 def matrix(
@@ -225,6 +224,12 @@ def path(name: str, value: str | os.PathLike[str]) -> Path:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError(f"{name}: expected a path, got {value!r}")
     return Path(value).expanduser().absolute()
+
+
+def reason(error: BaseException) -> str:
+    """What an error of another library says, in a line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _short(value: Any) -> str:

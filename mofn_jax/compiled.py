@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.errors import FlaxError
 
+from mofn_jax import checks
 from mofn_jax.frameworks import Call, Network
 from mofn_jax.products import Layers, Product, find_layers
 from mofn_jax.program import Program, compute, dtype_of, same_variables, shape_of, trace
@@ -58,10 +59,9 @@ class Asked(NamedTuple):
         try:
             return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
         except (TypeError, FlaxError) as error:
-            reason = str(error).splitlines()[0]
             raise ValueError(
                 "network: it cannot be traced with these params and inputs, "
-                f"{num_examples} examples: {reason}"
+                f"{num_examples} examples: {checks.reason(error)}"
             ) from error
 
 

@@ -16,12 +16,18 @@ from mofn_jax.rules import Rule, rules_to_json
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file under a temporary name, then renames it: never half a file."""
+    """Writes a file under a temporary name, then renames it: never half a file.
+
+    Raises:
+      OSError: naming the file, where it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         write(temporary)
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

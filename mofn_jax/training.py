@@ -3,10 +3,15 @@
 Axis letters: B examples of a batch, E examples, k classes.
 """
 
+import errno
+import io
+import logging
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,18 +22,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
+import tensorstore
 
 from mofn_jax import checks
 from mofn_jax.data import Dataset, Split
 
 Params = Any
 
-# The files that Orbax writes for parameters; the first of them in every one of its folders.
-_MARK = "_METADATA"
+# The files that Orbax writes for parameters: those that are always there, and all.
+_MARKS = ("_METADATA", "manifest.ocdbt")
 _SAVED = re.compile(
     r"_[A-Z_]+|_sharding|commit_success\.txt|(array_metadatas|descriptor)/.*"
     r"|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d/[0-9a-f]+)"
 )
+_OVERHEAD_BYTES = 2**16  # of what is saved beside the arrays
 
 
 class TrainResult(NamedTuple):
@@ -202,24 +209,32 @@ def save_params(path: str | os.PathLike[str], params: Params) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda leaf: leaf is None)
     if not leaves:
         raise ValueError("params: hold no arrays")
+    num_bytes = _OVERHEAD_BYTES
     for place, leaf in leaves:
         name = f"params{jax.tree_util.keystr(place)}"
         array = checks.on_host(name, leaf)
         if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
             raise ValueError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+        num_bytes += array.nbytes
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Orbax's threads go on for a while, and print, where a disk turns out to be full.
+    if shutil.disk_usage(path.parent).free < num_bytes:
+        raise OSError(
+            errno.ENOSPC, f"parameters may need {num_bytes} bytes, more than left", str(path)
+        )
     # Beside its place, and moved there when it is whole: a kill loses neither new nor old ones.
     with tempfile.TemporaryDirectory(
         prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True
     ) as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         try:
-            with _checkpointer() as checkpointer:
+            with _quiet(), _checkpointer() as checkpointer:
                 # As NumPy arrays: restored on any device, whichever they were trained on.
                 checkpointer.save(new, jax.tree.map(np.asarray, params))
         except Exception as error:  # of many kinds, as what goes wrong
-            reason = str(error).splitlines()[0]
-            raise OSError(f"parameters cannot be written to {path} ({reason})") from error
+            raise OSError(
+                f"parameters cannot be written: {path} ({checks.reason(error)})"
+            ) from None
         if path.exists():
             path.rename(old)
         new.rename(path)
@@ -235,8 +250,7 @@ def check_can_save(path: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         files = [file.relative_to(path) for file in path.rglob("*") if not file.is_dir()]
         others = [file for file in files if not _SAVED.fullmatch(file.as_posix())]
-        lacks_mark = bool(files) and not (path / _MARK).is_file()
-        is_ours = not others and not lacks_mark
+        is_ours = not others and (not files or all(Path(mark) in files for mark in _MARKS))
     else:
         is_ours = not path.exists()
     if not is_ours:
@@ -251,14 +265,35 @@ def restore_params(path: str | os.PathLike[str]) -> Params:
       ValueError: no parameters there, or damaged ones.
     """
     path = checks.path("path", path)
-    if not (path / _MARK).is_file():
+    if not all((path / mark).is_file() for mark in _MARKS):
         raise ValueError(f"path: no parameters in {path}")
     try:
-        with _checkpointer() as checkpointer:
+        # Each value by itself first: of a damaged one, Orbax's threads print more than they raise.
+        files = {"driver": "file", "path": f"{path}/"}
+        store = tensorstore.KvStore.open({"driver": "ocdbt", "base": files}).result()
+        for key in store.list().result():
+            store.read(key).result()
+        with _quiet(), _checkpointer() as checkpointer:
             return checkpointer.restore(path)
     except Exception as error:  # of many kinds, as what is damaged
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"path: parameters in {path} cannot be read ({reason})") from error
+        raise ValueError(
+            f"path: parameters in {path} cannot be read ({checks.reason(error)})"
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the threads of Orbax print of an error, which is raised as well."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:
