@@ -1,6 +1,7 @@
 """Arrays from files that other tools have saved: .npy, .npz and .csv; nothing in them is run."""
 
 import csv
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,15 +47,15 @@ class _Refused(ValueError):
 
 
 def _load_npy(name: str, path: str, key: str) -> np.ndarray:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
+    if zipfile.is_zipfile(path):
         raise _Refused(f"{name}: {path} holds several arrays; its ending should be .npz")
-    return array
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _load_npz(name: str, path: str, key: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
+    with open(path, "rb") as file:
+        arrays = np.load(file, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
             raise _Refused(f"{name}: {path} holds one array; its ending should be .npy")
         if key and key not in arrays.files:
             raise _Refused(

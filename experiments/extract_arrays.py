@@ -14,6 +14,7 @@ are read in slices. Several devices and hosts: as experiments/extract.py.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -116,8 +117,9 @@ def load_layer(options: flags.FlagValues) -> mofn.Layer:
         activations = load_array("activations", options.activations, shape)
     kind = "softmax" if options.kind == "softmax" else "dense"
     arrays = weights, inputs, activations, predictions
+    name = os.fsencode(options.name).decode(errors="replace")  # in UTF-8, whatever the locale
     try:
-        return mofn.layer_from_arrays(options.name, *arrays, kind=kind)
+        return mofn.layer_from_arrays(name, *arrays, kind=kind)
     except ValueError as error:  # of activations of another layer
         reason = str(error).removeprefix("outputs: ")
         raise ValueError(f"activations: {reason} ({options.activations})") from error

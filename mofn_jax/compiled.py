@@ -60,8 +60,8 @@ class Asked(NamedTuple):
             return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
         except (TypeError, FlaxError) as error:
             raise ValueError(
-                "network: it cannot be traced with these params and inputs, "
-                f"{num_examples} examples: {checks.reason(error)}"
+                f"network: it cannot be traced for {num_examples} examples with these params and "
+                f"inputs: {checks.reason(error)}"
             ) from error
 
 

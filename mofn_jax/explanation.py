@@ -115,9 +115,12 @@ def extract_network(
         checks.callback(*callback)
     if held_out is not None and (predictions is None) != (held_out_predictions is None):
         raise ValueError("held_out_predictions: expected with predictions, and only then")
-    examples = checks.numbers("examples", examples, 1)
+    examples = checks.numbers("examples, the network's inputs", examples, 1)
     if held_out is not None:
-        held_out = checks.matrix("held_out", held_out, [None, *examples.shape[1:]])
+        held_out = checks.numbers("held_out", held_out, 1)
+        if held_out.shape[1:] != examples.shape[1:]:
+            shapes = f"[E, *{examples.shape[1:]}], got {held_out.shape}"
+            raise ValueError(f"held_out: expected shape {shapes}")
     asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
     names = layer_names(network, params, examples, predictions=predictions, **asked)
     if layers is not None:

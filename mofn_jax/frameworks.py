@@ -13,13 +13,18 @@ import jax
 import numpy as np
 from flax import nnx
 
+# A value and how it is written: True and 1 are equal, but a network may tell them apart.
+Static = tuple[Any, str]
+Options = tuple[tuple[str, Static], ...]
+
 
 class LinenCall(NamedTuple):
     """Calls a Linen module."""
 
     module: nn.Module
+    written: str  # the module, as of `Static`
     structure: Any
-    options: tuple[tuple[str, Any, Any], ...]
+    options: Options
 
     def __call__(self, *arrays: jax.Array) -> Any:
         variables = jax.tree.unflatten(self.structure, arrays[:-1])
@@ -30,8 +35,9 @@ class NnxCall(NamedTuple):
     """Calls an NNX module, set to inference: no dropout, and averages that were kept."""
 
     graph: Any
+    written: str  # the graph, as of `Static`
     structure: Any
-    options: tuple[tuple[str, Any, Any], ...]
+    options: Options
 
     def __call__(self, *arrays: jax.Array) -> Any:
         module = nnx.merge(self.graph, jax.tree.unflatten(self.structure, arrays[:-1]))
@@ -44,14 +50,13 @@ class FunctionCall(NamedTuple):
 
     function: Callable[..., Any]
     structure: Any
-    static: tuple[
-        tuple[int, Any, Any], ...
-    ]  # places, types and values of leaves that are no arrays
-    options: tuple[tuple[str, Any, Any], ...]
+    written: str  # the structure, as of `Static`
+    static: tuple[tuple[int, Static], ...]  # places and values of leaves that are no arrays
+    options: Options
 
     def __call__(self, *arrays: jax.Array) -> Any:
         leaves = list(arrays[:-1])
-        for place, _, leaf in self.static:
+        for place, (leaf, _) in self.static:
             leaves.insert(place, leaf)
         params = jax.tree.unflatten(self.structure, leaves)
         return self.function(params, arrays[-1], **_keywords(self.options))
@@ -83,7 +88,7 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
     if call_kwargs is not None and not isinstance(call_kwargs, Mapping):
         raise ValueError(f"call_kwargs: expected arguments by name, got {call_kwargs!r}")
     options = tuple(
-        (name, _types(value), value) for name, value in sorted((call_kwargs or {}).items())
+        (name, (value, repr(value))) for name, value in sorted((call_kwargs or {}).items())
     )
     if isinstance(network, nn.Module):
         if not isinstance(params, Mapping):
@@ -96,7 +101,9 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
         paths = [_names(path) for path, _ in leaves]
         paths = [path[1:] if path[0] == "params" else path for path in paths]
         return Network(
-            LinenCall(network, structure, options), [leaf for _, leaf in leaves], tuple(paths)
+            LinenCall(network, repr(network), structure, options),
+            [leaf for _, leaf in leaves],
+            tuple(paths),
         )
     if isinstance(network, nnx.Module):
         if params is not None:
@@ -106,7 +113,9 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
         # Without the "value" of each variable; what is none is an array itself.
         paths = [_names(path[:-1] if str(path[-1]) == ".value" else path) for path, _ in leaves]
         return Network(
-            NnxCall(graph, structure, options), [leaf for _, leaf in leaves], tuple(paths)
+            NnxCall(graph, repr(graph), structure, options),
+            [leaf for _, leaf in leaves],
+            tuple(paths),
         )
     if not callable(network):
         raise ValueError(
@@ -118,25 +127,18 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
         isinstance(leaf, jax.Array | np.ndarray | np.number | np.bool) for _, leaf in leaves
     ]
     static = tuple(
-        (place, _types(leaf), leaf) for place, (_, leaf) in enumerate(leaves) if not is_array[place]
+        (place, (leaf, repr(leaf))) for place, (_, leaf) in enumerate(leaves) if not is_array[place]
     )
     held = [leaf for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
     return Network(
-        FunctionCall(network, structure, static, options),
+        FunctionCall(network, structure, repr(structure), static, options),
         [leaf for _, leaf in held],
         tuple(_names(path) for path, _ in held),
     )
 
 
-def _keywords(options: Sequence[tuple[str, Any, Any]]) -> dict[str, Any]:
-    return {name: value for name, _, value in options}
-
-
-def _types(value: Any) -> Any:
-    """What a value is made of: True and 1 are equal, but a network may tell them apart."""
-    if isinstance(value, tuple | list):
-        return type(value), *map(_types, value)
-    return type(value)
+def _keywords(options: Options) -> dict[str, Any]:
+    return {name: value for name, (value, _) in options}
 
 
 def _names(path: Sequence[Any]) -> tuple[str, ...]:

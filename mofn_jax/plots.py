@@ -114,10 +114,11 @@ def plot_rule_card(
     if pictures.ndim == 4 and pictures.shape[3] not in (1, 3):
         raise ValueError(f"pictures: expected 1 or 3 channels, got {pictures.shape[3]}")
     per_literal = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
-    examples = [
-        checks.at_least("examples", example, 0, largest=len(inputs) - 1)
-        for example in checks.sequence("examples", examples)
-    ]
+    examples = checks.sequence("examples", examples)
+    for example in examples:
+        is_index = isinstance(example, int | np.integer) and 0 <= example < len(inputs)
+        if not is_index:
+            raise ValueError(f"examples: expected indices below {len(inputs)}, got {example!r}")
     rows, columns = len(rule.literals), len(examples) + per_literal
     if figure is None:
         size = (3 + 0.9 * columns, 1.2 + 1.1 * rows)

@@ -310,17 +310,24 @@ def rules_from_json(text: str) -> tuple[Rule, ...]:
 
 
 def _from_record(name: str, record: Any) -> Rule:
-    fields = checks.instance(name, record, dict)
-    literals = checks.instance(f"{name}.literals", fields.get("literals"), list)
-    return Rule(
-        **fields
-        | {
-            "literals": tuple(
-                Literal(**checks.instance(f"{name}.literals[{i}]", literal, dict))
-                for i, literal in enumerate(literals)
-            )
-        }
+    fields = _fields(name, record, Rule)
+    literals = checks.instance(f"{name}.literals", fields["literals"], list)
+    fields["literals"] = tuple(
+        Literal(**_fields(f"{name}.literals[{i}]", literal, Literal))
+        for i, literal in enumerate(literals)
     )
+    return Rule(**fields)
+
+
+def _fields(name: str, record: Any, kind: type[Rule] | type[Literal]) -> dict[str, Any]:
+    """A record, if it has the fields of a kind and no others."""
+    fields = checks.instance(name, record, dict)
+    for field in fields:
+        checks.known(f"{name} (field)", field, kind._fields)
+    for field in kind._fields:
+        if field not in fields and field not in kind._field_defaults:
+            raise ValueError(f"{name}.{field}: is missing")
+    return fields
 
 
 def check_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:

@@ -1,6 +1,7 @@
 """Thresholds against the oracle, the worked examples, and the legal extremes."""
 
 import math
+from fractions import Fraction
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -232,3 +233,55 @@ def test_bad_memory_budget(memory_budget):
         mofn.best_thresholds(np.eye(3), np.eye(3) > 0, memory_budget=memory_budget)
     with pytest.raises(ValueError, match=message):
         mofn.binarize_targets(np.eye(3), np.arange(3), 3, memory_budget=memory_budget)
+
+
+def exact_gain(values, labels, threshold):
+    """exp(E * gain) but for a factor that all thresholds share, as a fraction of integers."""
+    above = [label for value, label in zip(values, labels, strict=True) if value >= threshold]
+    below = [label for value, label in zip(values, labels, strict=True) if value < threshold]
+    sides = (above, below)
+    return Fraction(
+        math.prod(
+            side.count(label) ** side.count(label) for side in sides for label in set(labels)
+        ),
+        math.prod(len(side) ** len(side) for side in sides),
+    )
+
+
+def first_of_the_best(values, labels):
+    """The smallest threshold of exactly the largest gain."""
+    gains = {t: exact_gain(values, labels, t) for t in oracle.candidates(values)}
+    return min(t for t in gains if gains[t] == max(gains.values()))
+
+
+def test_of_exactly_equal_gains_of_many_classes_the_smallest_threshold():
+    values, labels = [0, 0.5, 0, 0, 1, 0, 0.5], [3, 2, 1, 3, 3, 2, 3]
+    assert exact_gain(values, labels, 0.5) == exact_gain(values, labels, 1.0)
+    found, _ = th.unit_thresholds(np.array(values)[:, None], labels, 4)
+    assert found == 0.5
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 6, 40])
+def test_ties_against_whole_numbers(num_classes):
+    rng = np.random.default_rng(num_classes)
+    for _ in range(25):
+        num_examples = rng.integers(4, 60)
+        values = rng.integers(0, rng.integers(3, 12), (num_examples, 8)).astype(np.float32)
+        values[:2] = [[0], [1]]  # none is constant
+        labels = rng.integers(0, num_classes, num_examples)
+        found, _ = th.unit_thresholds(values, labels, num_classes)
+        expected = [first_of_the_best(column, labels.tolist()) for column in values.T.tolist()]
+        assert found.tolist() == expected
+        if num_classes == 2:
+            found = th.best_thresholds(values, labels[:, None] == 1).values[:, 0]
+            assert found.tolist() == expected
+
+
+def test_of_positions_that_tell_as_much_the_first():
+    values, labels = [0, 0.5, 0, 0, 1, 0, 0.5], [3, 2, 1, 3, 3, 2, 3]
+    # The second position has the later cut alone, whose gain is exactly that of the first's.
+    second = [float(value == 1) for value in values]
+    first = [float(value >= 0.5) for value in values]
+    for maps in ([first, second], [second, first]):
+        activations = np.array(maps).T.reshape(7, 1, 2, 1)
+        assert mofn.most_informative_positions(activations, labels, 4).tolist() == [[0, 0]]

@@ -1,5 +1,9 @@
 """Training learns, repeats itself, counts every example, and its parameters survive the disk."""
 
+import re
+import shutil
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -122,3 +126,95 @@ def test_a_folder_without_parameters(tmp_path):
 def test_a_network_with_too_few_classes():
     with pytest.raises(ValueError, match="network: tells 2 classes apart, the dataset has 3"):
         mofn.train(jax.random.key(0), mofn.MLP(2), WINE)
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_nothing_of_the_users_is_replaced(tmp_path):
+    params = {"kernel": np.ones((2, 3), np.float32)}
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/today.txt").write_text("keep me")
+    (tmp_path / "file").write_text("keep me too")
+    mofn.save_params(tmp_path / "mixed", params)
+    (tmp_path / "mixed/today.txt").write_text("keep me")
+    mofn.save_params(tmp_path / "deep", params)
+    (tmp_path / "deep/d/today.txt").write_text("keep me")
+    before = files_of(tmp_path)
+    for name in ("notes", "file", "mixed", "deep"):
+        with pytest.raises(
+            ValueError, match=f"path: .*{name} holds something else than parameters"
+        ):
+            mofn.save_params(tmp_path / name, params)
+    assert files_of(tmp_path) == before
+
+
+def test_an_empty_folder_and_a_link_to_earlier_parameters_are_taken(tmp_path):
+    first, second = ({"kernel": np.full(3, value)} for value in (1, 2))
+    (tmp_path / "empty").mkdir()
+    mofn.save_params(tmp_path / "empty", first)
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    mofn.save_params(tmp_path / "link", second)
+    assert (tmp_path / "link").is_symlink()
+    assert same(mofn.restore_params(tmp_path / "empty"), second)
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "link"}
+
+
+@pytest.mark.parametrize("when", ["while they are saved", "full"])
+def test_earlier_parameters_outlive_a_failure(tmp_path, monkeypatch, when):
+    first, second = ({"kernel": np.full(3, value)} for value in (1, 2))
+    mofn.save_params(tmp_path / "params", first)
+    if when == "full":
+        monkeypatch.setattr(training.shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    else:
+
+        def fail(self, path, tree):
+            path.mkdir()
+            (path / "half").write_text("half")
+            raise RuntimeError("the disk is gone")
+
+        monkeypatch.setattr(training.ocp.StandardCheckpointer, "save", fail)
+    with pytest.raises(OSError, match=r"parameters (cannot be written|may need)"):
+        mofn.save_params(tmp_path / "params", second)
+    monkeypatch.undo()
+    assert same(mofn.restore_params(tmp_path / "params"), first)
+    assert [path.name for path in tmp_path.iterdir()] == ["params"]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "params: hold no arrays"),
+        (None, "params: expected an array of numbers"),
+        ({"a": {"b": "text"}}, r"params\['a'\]\['b'\]: expected an array of numbers"),
+        ({"a": np.array([None])}, r"params\['a'\]: expected an array of numbers"),
+        ({"a": jax.random.key(0)}, r"params\['a'\]: expected an array"),
+    ],
+)
+def test_what_are_no_parameters(tmp_path, params, message):
+    with pytest.raises(ValueError, match=message):
+        mofn.save_params(tmp_path / "params", params)
+    assert not any(tmp_path.iterdir())
+
+
+def test_damaged_parameters(tmp_path, capfd):
+    mofn.save_params(tmp_path / "whole", {"kernel": np.ones((20, 30)), "bias": np.ones(30)})
+    whole = files_of(tmp_path / "whole")
+    refused = 0
+    for name in whole:
+        for change in (None, b"", b"{", whole[name][: len(whole[name]) // 2]):
+            shutil.copytree(tmp_path / "whole", tmp_path / "copy")
+            (tmp_path / "copy" / name).unlink()
+            if change is not None:
+                (tmp_path / "copy" / name).write_bytes(change)
+            said = ""
+            try:
+                mofn.restore_params(tmp_path / "copy")  # not every file is needed
+            except ValueError as error:
+                said = str(error)
+            assert re.match("$|path: (no parameters in|parameters in .* cannot be read)", said)
+            refused += bool(said)
+            shutil.rmtree(tmp_path / "copy")
+    assert refused >= 12
+    assert capfd.readouterr().err == ""

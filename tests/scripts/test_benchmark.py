@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from absl import flags
 
 from experiments import benchmark
 
@@ -31,3 +32,10 @@ def test_small_sizes(tmp_path, capsys):
 def test_unknown_size(tmp_path):
     with pytest.raises(ValueError, match="sizes: 'XL' is not known"):
         benchmark.main(["benchmark", "--sizes=XL", f"--workdir={tmp_path}"])
+
+
+@pytest.mark.parametrize("flag", ["sizes=", "activations=", "activations=gelu", "seed=-1"])
+def test_flags_that_leave_nothing_to_do(tmp_path, flag):
+    with pytest.raises(flags.Error, match=f"flag --{flag.split('=')[0]}"):
+        benchmark.main(["benchmark", f"--{flag}", f"--workdir={tmp_path / 'run'}"])
+    assert not any(tmp_path.iterdir())

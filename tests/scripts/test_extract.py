@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import processes
@@ -9,7 +10,7 @@ import pytest
 from absl import flags
 
 import mofn_jax as mofn
-from experiments import extract
+from experiments import extract, kept
 
 
 def arguments(**options):
@@ -81,7 +82,7 @@ def test_num_examples_and_max_literals(tmp_path, capsys):
         tmp_path, dataset="3-of-5", network="MLP", num_epochs=1, num_examples=20, max_literals=2
     )
     assert max(float(row["literals"]) for row in rows) <= 2
-    assert "found on 20 training examples, held out 32" in capsys.readouterr().out
+    assert "found on 20 training examples, held out 12" in capsys.readouterr().out
 
 
 def test_interrupted_after_a_layer_its_files_are_whole(tmp_path, monkeypatch):
@@ -172,3 +173,102 @@ def test_help_lists_the_flags(capsys):
     printed = capsys.readouterr().out
     assert extract.__doc__ in printed
     assert "--betas" in printed
+
+
+def test_flags_are_checked_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(extract, "train", None)
+    mofn.save_params(tmp_path / "others", {"dense_0": {"kernel": np.ones((2, 3))}})
+    (tmp_path / "file").write_text("keep me")
+    before = sorted(tmp_path.rglob("*"))
+    for options, message in [
+        ({"layers": "dense_5"}, "layers: 'dense_5' is not known"),
+        ({"layers": ""}, "flag --layers="),
+        ({"betas": "", "lengths": ""}, "betas: expected at least one number, or lengths"),
+        ({"params": tmp_path / "nowhere"}, "path: no parameters in"),
+        ({"params": tmp_path / "file"}, "path: no parameters in"),
+        ({"params": tmp_path / "others"}, "network: it cannot be traced"),
+        ({"workdir": tmp_path / "file"}, "file is not a folder"),
+        ({"data_dir": tmp_path / "file"}, "file is not a folder"),
+        ({"network": "CNN"}, "networks: CNN needs images, wine has none"),
+        ({"seed": -1}, "flag --seed=-1"),
+    ]:
+        given = {"dataset": "wine", "network": "MLP", "workdir": tmp_path / "run", **options}
+        with pytest.raises((flags.Error, ValueError), match=message):
+            extract.main(["extract", *arguments(**given)])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_in_the_place_of_the_parameters_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(extract, "train", None)
+    (tmp_path / "run/params").mkdir(parents=True)
+    (tmp_path / "run/params/notes.txt").write_text("keep me")
+    with pytest.raises(ValueError, match="params holds something else than parameters"):
+        run(tmp_path / "run", dataset="wine", network="MLP")
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["params", "notes.txt"]
+
+
+def test_a_complete_table_holds_nothing_out(tmp_path, capsys):
+    options = {"dataset": "3-of-5", "network": "MLP", "num_epochs": 1, "betas": "0.1"}
+    rows = run(tmp_path / "whole", search="weight_order", lengths="", **options)
+    assert {row["held_out_error"] for row in rows} == {""}
+    rules = mofn.rules_from_json((tmp_path / "whole/rules.json").read_text())
+    assert {rule.held_out_error for rule in rules} == {None}
+    printed = capsys.readouterr().out
+    assert "found on 32 training examples, the same table as the test examples" in printed
+    assert "held out" not in printed.split("found on")[1]
+    assert "held out" not in (tmp_path / "whole/answers.txt").read_text()
+    # Of a part of it, the rest.
+    rows = run(tmp_path / "part", search="weight_order", lengths="", num_examples=20, **options)
+    assert all(float(row["held_out_error"]) >= 0 for row in rows)
+    assert "found on 20 training examples, held out 12" in capsys.readouterr().out
+
+
+def test_runs_of_other_flags_and_at_the_same_time_need_another_folder(tmp_path):
+    run(tmp_path, num_epochs=1, **SMALL)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(flags.Error, match=r"holds results of other flags \(num_epochs\)"):
+        run(tmp_path, num_epochs=2, **SMALL)
+    with (
+        kept.alone_in(tmp_path),
+        pytest.raises(flags.Error, match="workdir: another run is at work in"),
+    ):
+        run(tmp_path, num_epochs=1, **SMALL)
+    run(tmp_path, num_epochs=1, memory_budget=10**6, **SMALL)
+    after = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert before.keys() == after.keys()
+    same = {path.name for path in before if before[path] == after[path]}
+    assert same >= {"layers.csv", "rules.json", "rules.txt", "answers.txt"}
+
+
+def test_few_examples_of_some_classes(tmp_path):
+    # The network says classes of the others that it says of none of these.
+    rows = run(
+        tmp_path,
+        dataset="digits",
+        network="MLP",
+        num_epochs=3,
+        num_examples=4,
+        search="weight_order",
+        layers="softmax",
+        betas="0.1",
+        lengths="",
+    )
+    assert len(rows) == 1
+    assert "held out" in (tmp_path / "answers.txt").read_text()
+
+
+def test_a_full_disk_is_one_error_and_leaves_whole_files(tmp_path, monkeypatch):
+    write = Path.write_text
+
+    def full(path, text, **options):
+        if path.name.endswith("rules.txt"):
+            write(path, text[:5], **options)
+            raise OSError(28, "No space left on device")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*/rules.txt"):
+        run(tmp_path, num_epochs=1, **SMALL)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"config.json", "layers.csv", "params", "rules.json"}
+    assert len(mofn.rules_from_json((tmp_path / "rules.json").read_text())) == 128 * 5

@@ -122,3 +122,70 @@ def test_neither_mesh_nor_budget_changes_the_rules(arrays):
     rules = run(arrays, **options)
     assert rules == run(arrays, **options, mesh="units:1", memory_budget=10_000)
     assert rules[0].held_out_error is None
+
+
+def test_a_byte_order_mark_costs_no_example(arrays):
+    options = hidden_options(arrays)
+    inputs = np.load(arrays / "inputs.npy")
+    rows = "\n".join(",".join(map(repr, row)) for row in inputs.tolist())
+    (arrays / "marked.csv").write_text(rows, encoding="utf-8-sig")
+    rules = run(arrays, **options)
+    options |= {"inputs": arrays / "marked.csv", "workdir": arrays / "marked"}
+    run(arrays, **options)
+    marked = mofn.rules_from_json((arrays / "marked/rules.json").read_text())
+    assert [rule.error for rule in marked] == [rule.error for rule in rules]
+
+
+@pytest.mark.parametrize("share", [0, 0.9])
+def test_one_example_is_legal(arrays, share, capsys):
+    for name, row in {"x": "1,2,3", "o": "0.5,2"}.items():
+        (arrays / f"{name}.csv").write_text(f"{row}\n")
+    (arrays / "w.csv").write_text("1,0\n0,1\n1,1\n")
+    files = {flag: arrays / f"{flag[0]}.csv" for flag in ("weights", "outputs")}
+    rules = run(arrays, **files, inputs=arrays / "x.csv", held_out=share, workdir=arrays / "run")
+    assert {rule.unit for rule in rules} == {0, 1}
+    assert {rule.error for rule in rules} == {0}
+    assert "found on 1 examples, held out 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("outputs", [[0, 1, 1, 0, 2], [[0], [1], [1], [0], [2]], [0.0, 1, 1, 0, 2]])
+def test_classes_in_a_row_or_a_column(arrays, outputs):
+    np.save(arrays / "o.npy", np.array(outputs))
+    np.save(arrays / "x.npy", np.eye(5)[:, :3])
+    np.save(arrays / "w.npy", np.eye(3))
+    files = {flag: arrays / f"{name}.npy" for flag, name in FILES.items()}
+    rules = run(arrays, **files, held_out=0, workdir=arrays / "run", betas="0.1", lengths="")
+    assert [round(5 * rule.baseline_error) for rule in rules] == [2, 2, 1]
+
+
+FILES = {"weights": "w", "inputs": "x", "outputs": "o"}
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [[0.5, 1], [-1, 0], [0, 2**31], [0, 3], [float("nan"), 1], ["a", "b"], [[[0]], [[1]]]],
+)
+def test_classes_that_are_none(arrays, classes):
+    np.save(arrays / "o.npy", np.array(classes))
+    np.save(arrays / "x.npy", np.eye(2))
+    np.save(arrays / "w.npy", np.ones((2, 3)))
+    files = {flag: arrays / f"{name}.npy" for flag, name in FILES.items()}
+    with pytest.raises(ValueError, match=r"^outputs: .*o\.npy"):
+        run(arrays, **files, workdir=arrays / "run")
+    assert not (arrays / "run").exists()
+
+
+def test_activations_of_another_layer(arrays):
+    rng = np.random.default_rng(0)
+    np.save(arrays / "other.npy", rng.standard_normal((200, 3)))
+    options = hidden_options(arrays) | {"activations": arrays / "other.npy"}
+    with pytest.raises(ValueError, match=r"activations: they neither rise nor fall .*other.npy"):
+        run(arrays, **options)
+
+
+@pytest.mark.parametrize("flag", ["--held_out=nan", "--held_out=-0.1", "--seed=-1", "--betas=nan"])
+def test_numbers_that_are_none(arrays, flag):
+    options = [f"--{name}={value}" for name, value in hidden_options(arrays).items()]
+    with pytest.raises(flags.Error, match=flag[2:].split("=")[0]):
+        extract_arrays.main(["extract_arrays", *options, flag])
+    assert not (arrays / "run").exists()

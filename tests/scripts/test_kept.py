@@ -1,11 +1,16 @@
 """What experiments keep: nothing done twice, no results mixed, means over seeds."""
 
 import math
+import subprocess
+import sys
+import threading
+import time
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from absl import flags
+from processes import ROOT
 
 from experiments import kept
 
@@ -83,3 +88,61 @@ def test_pivot_shows_percents():
         "| a | 30.00 ± 14.14 |  |",
         "| b | 50.00 | 25.00 |",
     ]
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path):
+    with kept.alone_in(tmp_path / "run"):
+        with (
+            pytest.raises(flags.Error, match="workdir: another run is at work in"),
+            kept.alone_in(tmp_path / "run"),
+        ):
+            pass
+        with kept.alone_in(tmp_path / "other"):
+            pass
+    with kept.alone_in(tmp_path / "run"):
+        pass
+    assert not any((tmp_path / "run").iterdir())  # nothing is left to hold it
+
+
+def test_a_run_that_waits_comes_next(tmp_path):
+    done = []
+
+    def second():
+        with kept.alone_in(tmp_path, wait=True):
+            done.append("second")
+
+    thread = threading.Thread(target=second)
+    with kept.alone_in(tmp_path):
+        thread.start()
+        time.sleep(0.2)
+        done.append("first")
+    thread.join(10)
+    assert done == ["first", "second"]
+
+
+def test_a_dead_run_holds_nothing(tmp_path):
+    program = f"import time\nfrom pathlib import Path\nfrom experiments import kept\n\
+with kept.alone_in(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(flags.Error, match="another run"), kept.alone_in(tmp_path):
+            pass
+        process.kill()
+        process.wait(10)
+    with kept.alone_in(tmp_path):
+        pass
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config.json cannot be read \(.*made anew"):
+        kept.open_folder(tmp_path, options())
+    assert (tmp_path / "config.json").read_text() == "{"
+
+
+def test_devices_make_no_difference(tmp_path):
+    kept.open_folder(tmp_path, options(mesh="units:1", memory_budget="1"))
+    kept.open_folder(tmp_path, options(mesh="units:2", memory_budget="2"))

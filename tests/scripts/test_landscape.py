@@ -12,7 +12,7 @@ from absl import flags
 from processes import ROOT
 
 import mofn_jax as mofn
-from experiments import landscape
+from experiments import landscape, trained
 
 
 def flags_of(folder, name, **options):
@@ -194,8 +194,33 @@ def test_other_flags_need_another_folder(tmp_path):
         ({"layers": "dense_7", "num_epochs": 1}, "nothing to do: .*, or no network has the layers"),
         ({"networks": ""}, "nothing to do: no network"),
         ({"networks": "CNN"}, "networks: CNN needs images, wine has none"),
+        ({"networks": "MLP,CNN"}, "networks: CNN needs images, wine has none"),
+        ({"layers": "softmax,dense_7"}, "layers: no network has dense_7"),
+        ({"layers": ""}, "flag --layers="),
+        ({"searches": ""}, "flag --searches="),
+        ({"betas": "", "shown_betas": ""}, "betas: expected at least one number, or lengths"),
+        ({"seeds": ""}, "nothing to do: no network, activation or seed"),
+        ({"trained": __file__}, "flag --trained=.* is not a folder"),
     ],
 )
-def test_flags_it_does_not_take(tmp_path, options, message):
+def test_flags_it_does_not_take(tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr(trained, "train", None)
     with pytest.raises(flags.Error, match=message):
         run(tmp_path, "run", **options)
+    assert not any(tmp_path.iterdir())
+
+
+def test_betas_to_show_that_are_not_searched(tmp_path):
+    with pytest.raises(ValueError, match=r"shown_betas: 0\.5 is not known"):
+        run(tmp_path, "run", shown_betas="0.5")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_complete_table_holds_nothing_out(tmp_path):
+    options = {"dataset": "3-of-5", "activations": "relu", "layers": "softmax"}
+    rows = run(tmp_path, "run", searches="weight_order", **options)
+    assert {row["held_out_error"] for row in rows} == {""}
+    table = (tmp_path / "run/landscape.md").read_text(encoding="utf-8")
+    assert "**error on the whole table, where they were found**" in table
+    assert "held-out" not in table
+    assert "nan" not in table

@@ -10,7 +10,7 @@ from absl import flags
 from sklearn.tree import DecisionTreeClassifier
 
 import mofn_jax as mofn
-from experiments import optimality, rivals
+from experiments import optimality, rivals, trained
 
 
 def run(folder, **options):
@@ -169,3 +169,24 @@ def test_regressions_have_as_many_weights_as_they_may():
     assert errors[2] < 0.02  # weighed as all that it may choose from
     held_out = ~truth
     assert (found[1][1] != held_out[:, 3] & (held_out[:, 5] | held_out[:, 8])).mean() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tables": "", "datasets": ""}, "nothing to do"),
+        ({"seeds": ""}, "nothing to do"),
+        ({"layers": ""}, "flag --layers="),
+        ({"networks": "CNN"}, "networks: CNN needs images, wine has none"),
+        ({"layers": "softmax,dense_7"}, "layers: no network has dense_7"),
+        ({"datasets": "monks-1"}, "datasets: monks-1 is one table, with no examples to hold out"),
+        ({"datasets": "digits", "networks": "CNN", "layers": "conv_0"}, "conv_0 of CNN is not a d"),
+    ],
+)
+def test_flags_it_does_not_take(tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr(trained, "train", None)
+    given = {"tables": "", "datasets": "wine", "networks": "MLP", "seeds": "0", **options}
+    given = {"workdir": tmp_path / "run", "trained": tmp_path / "trained", **given}
+    with pytest.raises(flags.Error, match=message):
+        optimality.main(["optimality", *(f"--{name}={value}" for name, value in given.items())])
+    assert not any(tmp_path.iterdir())
