@@ -16,23 +16,19 @@ Networks are trained once and kept; what is done is not done again.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 from absl import flags
-from matplotlib.axes import Axes
 from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line, kept, trained
+from experiments.optimality_tables import BudgetRow, GapRow, write_budgets, write_gaps
 from experiments.progress import UnitBar
 from experiments.rivals import LINEAR, TREE, Side, rivals_of_units
-from mofn_jax import outputs, report
 from mofn_jax.fronts import merge_fronts
 from mofn_jax.literals import Literals
 from mofn_jax.search.all_sets import all_sets_fit
@@ -41,52 +37,6 @@ TABLES = ("monks-1", "monks-2", "monks-3", "mofn-3-7-10", "breast_cancer", "wine
 _MOST_INPUTS = 1024  # of a layer all of whose units have a tree and a regression
 _DRAWN = 8  # the units of a larger one that have
 _EXPLAINED = 0.01  # the held-out error up to which a unit counts as explained
-_LINES = {
-    "weight order": "o:",
-    "exact": "s-.",
-    "stepwise": "^--",
-    "best": "D-",
-    TREE: "x-",
-    LINEAR: "+-",
-}
-_THICK: dict[str, Any] = {"markersize": 4, "linewidth": 1.2}
-_THIN: dict[str, Any] = {"markersize": 2.5, "linewidth": 0.5, "markerfacecolor": "white"}
-
-
-class GapRow(NamedTuple):
-    """Means over the units of a layer that are not constant, at one beta."""
-
-    dataset: str
-    activation: str
-    seed: int
-    layer: str
-    inputs: int
-    units: int
-    method: str
-    beta: float
-    loss: float  # error + beta * complexity
-    least_loss: float  # of all rules over all sets of the literals
-    optimal: float  # share of the units whose rule has the least loss
-
-
-class BudgetRow(NamedTuple):
-    """Means over varying units of a layer, for one method and number of literals."""
-
-    dataset: str
-    network: str
-    activation: str
-    seed: int
-    layer: str
-    inputs: int
-    which: str  # "all" units that vary, or those "drawn"
-    units: int
-    method: str
-    literals: float  # at most; tests of a tree, weights of a regression; infinity for any number
-    error: float  # on the examples that all was found on
-    held_out_error: float
-    baseline_error: float  # of the constant rule, held out
-    explained: float  # share of the units with a held-out error of at most 1%
-    network_accuracy: float  # on its test examples
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -322,129 +272,6 @@ def all_fronts(
             merged, *side, refine_literals=largest, progress=bar.update
         )
     return kept_literals, fronts
-
-
-def write_gaps(workdir: Path, rows: Sequence[GapRow]) -> None:
-    """Writes gap.csv (every layer), gap.md (means over all, printed too) and gap.png."""
-    outputs.write_text(workdir / "gap.csv", report.rows_to_csv(rows))
-    means = kept.over_seeds(rows, ["beta", "method"], ["loss", "optimal"])
-    text = f"""Mean loss, error + beta × complexity, in percent (± standard deviation over seeds)
-
-{kept.pivot(means, ["beta"], "method", "loss")}
-
-Units whose rule has the least loss there is, in percent
-
-{kept.pivot(means, ["beta"], "method", "optimal")}
-"""
-    outputs.write_text(workdir / "gap.md", text)
-    print(text)
-    means = kept.over_seeds(rows, ["dataset", "method", "beta"], ["loss"])
-    names = list(dict.fromkeys(row.dataset for row in rows))
-    with figure(workdir / "gap.png", len(names), columns=3) as axes:
-        for ax, name in zip(axes, names, strict=True):
-            draw_lines(ax, [row for row in means if row.dataset == name], "beta", ["loss"])
-            betas = sorted({row.beta for row in rows})
-            smallest = min([beta for beta in betas if beta], default=1.0)
-            ax.set_xscale("symlog", linthresh=smallest)
-            ax.set_xticks(betas[::2], [f"{beta:g}" for beta in betas[::2]])
-            ax.minorticks_off()
-            ax.set_xlim(-0.1 * smallest, 1.3 * betas[-1])
-            ax.set_ylim(bottom=0)
-            ax.set_title(name, fontsize="medium")
-            ax.set_xlabel("beta, the price of complexity")
-            ax.set_ylabel("error + beta × complexity")
-
-
-def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
-    """Writes budgets.csv (every network), budgets.md (means, printed too) and budgets.png."""
-    outputs.write_text(workdir / "budgets.csv", report.rows_to_csv(rows))
-    case = ["dataset", "network", "activation", "layer", "which"]
-    means = kept.over_seeds(
-        rows, [*case, "method", "literals"], ["held_out_error", "error", "explained"]
-    )
-    titles = {
-        "held_out_error": "Mean held-out error, in percent (± standard deviation over seeds)",
-        "error": "Mean error on the examples the rules and trees were found on, in percent",
-        "explained": "Units with a held-out error of at most 1%, in percent",
-    }
-    text = "\n\n".join(
-        f"{title}, by number of literals (tests, weights)\n\n"
-        + kept.pivot(means, [*case, "method"], "literals", value)
-        for value, title in titles.items()
-    )
-    outputs.write_text(workdir / "budgets.md", text + "\n")
-    print(text)
-    names = list(dict.fromkeys(row[:5] for row in means if row.method == TREE))
-    with figure(workdir / "budgets.png", len(names), columns=4) as axes:
-        for ax, name in zip(axes, names, strict=True):
-            some = [row for row in means if row[:5] == name and row.literals < np.inf]
-            draw_lines(ax, some, "literals", ["held_out_error", "error"])
-            same = [row for row in rows if (*row[:3], row.layer, row.which) == name]
-            baseline = [row.baseline_error for row in same]
-            any_number = [
-                row.held_out_error
-                for row in same
-                if (row.method, row.literals) == ("weight order", np.inf)
-            ]
-            ax.axhline(
-                float(np.mean(any_number)),
-                color="C0",
-                linestyle=":",
-                linewidth=0.8,
-                label="weight order, any number",
-            )
-            ax.plot([], [], "o-", color="gray", label="where found, not held out", **_THIN)
-            ax.axhline(
-                float(np.mean(baseline)), color="black", linewidth=0.8, label="constant rule"
-            )
-            ax.set_ylim(bottom=0)
-            ax.set_xscale("log")
-            budgets = sorted({row.literals for row in some})
-            ax.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
-            ax.minorticks_off()
-            *case, layer, which = name
-            number = f", {_DRAWN} units" if which == "drawn" else ""
-            ax.set_title(f"{' '.join(case)}\n{layer}{number}", fontsize="medium")
-            ax.set_xlabel("literals (tests, weights)")
-            ax.set_ylabel("mean error (share of examples)")
-
-
-@contextmanager
-def figure(path: Path, num_panels: int, *, columns: int) -> Iterator[list[Axes]]:
-    """Axes to draw on, with one legend, saved at the end."""
-    columns = min(columns, num_panels)
-    rows = -(-num_panels // columns)
-    picture, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(3.2 * columns, 2.9 * rows + 0.5),
-        layout="constrained",
-        squeeze=False,
-    )
-    used = list(axes.flat)[:num_panels]
-    for ax in list(axes.flat)[num_panels:]:
-        ax.remove()
-    yield used
-    handles = used[0].get_legend_handles_labels()
-    picture.legend(*handles, loc="outside lower center", ncols=4, fontsize="small")
-    outputs.write_whole(path, lambda temporary: picture.savefig(temporary, dpi=150))
-    plt.close(picture)
-
-
-def draw_lines(ax: Axes, means: Sequence[Any], x: str, values: Sequence[str]) -> None:
-    """A line of the first value for each method, and thin ones, markers hollow, of the others."""
-    for i, method in enumerate(_LINES):
-        some = [row for row in means if row.method == method]
-        for value in values:
-            is_first = value == values[0]
-            ax.plot(
-                [getattr(row, x) for row in some],
-                [getattr(row, value) for row in some],
-                _LINES[method],
-                color=f"C{i}",
-                label=method if is_first and some else None,
-                **(_THICK if is_first else _THIN),
-            )
 
 
 if __name__ == "__main__":

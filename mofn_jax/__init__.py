@@ -23,10 +23,9 @@ from mofn_jax.rules import (
     format_literals,
     format_rule,
     measure_held_out,
-    rules_from_json,
-    rules_to_json,
     select_rules,
 )
+from mofn_jax.rules_json import rules_from_json, rules_to_json
 from mofn_jax.scoring import score_layer, score_unit
 from mofn_jax.search import SEARCHES, Search
 from mofn_jax.search.exact import provable_literals

@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 from mofn_jax.explanation import LayerRules
 from mofn_jax.plots import plot_landscape
 from mofn_jax.report import format_table, layer_rows, rows_to_csv
-from mofn_jax.rules import Rule, rules_to_json
+from mofn_jax.rules import Rule
+from mofn_jax.rules_json import rules_to_json
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,9 +1,8 @@
-"""Rules a person can read: chosen from a front, evaluated, measured, printed, saved.
+"""Rules a person can read: chosen from a front, evaluated, measured, printed.
 
 Axis letters: E examples, n inputs, u units.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ from mofn_jax.chunking import row_slices
 from mofn_jax.fronts import RuleFront, select
 
 _SLICE_BYTES = 2**26  # of inputs evaluated at a time
-_FORMAT = 1  # of the JSON that rules are saved as
 
 
 class Literal(NamedTuple):
@@ -267,67 +265,6 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
         f"{name(literal.input)} {'<' if literal.negated else '>='} {literal.threshold:.4g}"
         for literal in rule.literals
     ]
-
-
-def rules_to_json(rules: Iterable[Rule]) -> str:
-    """The rules as JSON, from which `rules_from_json` makes equal rules.
-
-    An object of "format", a number, and "rules", a list of objects with the fields of `Rule`.
-
-    Raises:
-      ValueError: rules that are none.
-    """
-    records = [
-        {**rule._asdict(), "literals": [literal._asdict() for literal in rule.literals]}
-        for rule in check_rules(rules)
-    ]
-    return json.dumps({"format": _FORMAT, "rules": records}, indent=1, allow_nan=False)
-
-
-def rules_from_json(text: str) -> tuple[Rule, ...]:
-    """The rules that `rules_to_json` saved, or before it had a format, a list of them.
-
-    Raises:
-      ValueError: the text is not JSON, of a newer format, or not rules: fields that are missing,
-        unknown, of another kind or out of range.
-    """
-    try:
-        saved = json.loads(text)
-        if isinstance(saved, dict):
-            number = checks.at_least("format", saved.pop("format", None), 1)
-            if number > _FORMAT:
-                raise ValueError(
-                    f"format {number} is newer than this version of mofn_jax reads, {_FORMAT}"
-                )
-            saved = saved.pop("rules") if saved.keys() == {"rules"} else None
-        if not isinstance(saved, list):
-            raise ValueError(f'got neither [...] nor {{"format": {_FORMAT}, "rules": [...]}}')
-        return check_rules([_from_record(f"rules[{i}]", one) for i, one in enumerate(saved)])
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"text: expected a JSON list of rules, or one with a format: {error}"
-        ) from error
-
-
-def _from_record(name: str, record: Any) -> Rule:
-    fields = _fields(name, record, Rule)
-    literals = checks.instance(f"{name}.literals", fields["literals"], list)
-    fields["literals"] = tuple(
-        Literal(**_fields(f"{name}.literals[{i}]", literal, Literal))
-        for i, literal in enumerate(literals)
-    )
-    return Rule(**fields)
-
-
-def _fields(name: str, record: Any, kind: type[Rule] | type[Literal]) -> dict[str, Any]:
-    """A record, if it has the fields of a kind and no others."""
-    fields = checks.instance(name, record, dict)
-    for field in fields:
-        checks.known(f"{name} (field)", field, kind._fields)
-    for field in kind._fields:
-        if field not in fields and field not in kind._field_defaults:
-            raise ValueError(f"{name}.{field}: is missing")
-    return fields
 
 
 def check_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
