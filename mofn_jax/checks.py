@@ -22,10 +22,10 @@ def on_host(name: str, array: Any) -> np.ndarray:
     """The array in the memory of the host, of whatever dtype and shape.
 
     Raises:
-      ValueError: naming an argument that is traced, or lists of several lengths.
+      ValueError: naming an argument that is traced, masked in part, or lists of several lengths.
     """
     try:
-        return np.asarray(array)
+        found = np.asarray(array)
     except jax.errors.TracerArrayConversionError as error:
         raise ValueError(
             f"{name}: is traced, but this works on arrays that are known; call it outside jit, "
@@ -33,6 +33,12 @@ def on_host(name: str, array: Any) -> np.ndarray:
         ) from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: expected an array of one shape ({reason(error)})") from error
+    if np.ma.is_masked(array):
+        what = "NaN" if found.dtype.kind == "f" and np.isnan(found).any() else "values"
+        raise ValueError(
+            f"{name}: holds {what} under a mask; fill them, or leave their examples out"
+        )
+    return found
 
 
 def matrix(
@@ -46,7 +52,6 @@ def matrix(
     Raises:
       ValueError: naming the argument, what was wrong and what was expected.
     """
-    is_masked = np.ma.is_masked(array)
     array = on_host(name, array)
     # bfloat16 and its kin, of which NumPy knows only the width
     if array.dtype.kind == "V" and jnp.issubdtype(array.dtype, jnp.number):
@@ -68,8 +73,6 @@ def matrix(
             some = array[rows]
             if not (np.isfinite(some) | (nan_is_missing & np.isnan(some))).all():
                 raise ValueError(f"{name}: holds NaN or infinity; expected finite numbers")
-    if is_masked:
-        raise ValueError(f"{name}: holds masked values; fill them, or leave their examples out")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -65,7 +65,7 @@ arrays = partial(mofn.layer_from_arrays, "fc", WEIGHTS, INPUTS, SUMS, LABELS)
 CASES = [
     # arrays that are none, or not what they seem
     (extract, [RAGGED, TARGETS], {}, "inputs: expected an array of one shape"),
-    (extract, [MASKED, TARGETS], {}, "inputs: holds masked values"),
+    (extract, [MASKED, TARGETS], {}, "inputs: holds values under a mask"),
     (extract, [INPUTS.astype(object), TARGETS], {}, "inputs: expected real numbers, got dtype obj"),
     (extract, [None, TARGETS], {}, "inputs: expected real numbers"),
     (extract, ["x", TARGETS], {}, "inputs: expected real numbers"),
@@ -83,7 +83,7 @@ CASES = [
     (under_jit(capture), [WINE.train.inputs], {}, f"inputs: {TRACED}"),
     (capture, [RAGGED], {}, "inputs: expected an array of one shape"),
     (mofn.best_thresholds, [INPUTS, LABELS], {}, "targets: expected booleans"),
-    (mofn.evaluate_rules, [RULES, MASKED], {}, "inputs: holds masked values"),
+    (mofn.evaluate_rules, [RULES, MASKED], {}, "inputs: holds values under a mask"),
     (mofn.pack_examples, [np.full((2, 40), 2)], {}, "truth: expected booleans"),
     (mofn.pack_examples, [np.True_], {}, "truth: expected booleans"),
     # labels and numbers of classes
@@ -252,6 +252,7 @@ CASES = [
     (mofn.explain_layer, [LAYER._replace(weights=WEIGHTS[:3])], {}, "layer.inputs: expected"),
     (mofn.explain_layer, [LAYER._replace(activations=SUMS[:5])], {}, "layer.activations: expected"),
     (mofn.explain_layer, [LAYER._replace(predictions=LABELS[:5])], {}, "layer.predictions: expect"),
+    (mofn.explain_layer, [LAYER._replace(inputs=MASKED)], {}, "layer.inputs: holds values under a"),
     (mofn.explain_layer, [LAYER._replace(kind="magic")], {}, "layer.kind: 'magic' is not known"),
     (mofn.explain_layer, [LAYER._replace(groups=2)], {}, "layer.inputs: expected"),
     (mofn.patches, [CONVOLUTION, (1,)], {}, "position: expected row and column"),
