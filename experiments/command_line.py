@@ -123,10 +123,13 @@ def numbers(
     Raises:
       flags.Error: a word is not such a number, finite and not below the least.
     """
-    values = []
+    values: list[Any] = []
     for word in words:
         try:
-            values.append(least + checks.non_negative(name, kind(word) - least))
+            if kind is int:
+                values.append(checks.at_least(name, int(word), least))
+            else:
+                values.append(checks.number(name, kind(word), least))
         except ValueError:
             what = "an integer" if kind is int else "a number"
             raise flags.Error(f"{name}: {word!r} is not {what} of at least {least}") from None

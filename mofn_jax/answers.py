@@ -93,10 +93,10 @@ def answer_from_rules(
         tables.append(np.log((on + _PRIOR) / (all_ - on + _PRIOR)))
     answers = Answers(rules, tuple(tables), np.nan, np.nan)
     tree = DecisionTreeClassifier(max_leaf_nodes=max(2, answers.num_literals + 1), random_state=0)
-    tree.fit(inputs, predictions)
+    tree.fit(_as_float32(inputs), predictions)
 
     def fidelities(inputs: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
-        says = answers.answer(inputs), tree.predict(inputs)
+        says = answers.answer(inputs), tree.predict(_as_float32(inputs))
         of_rules, of_tree = (float((one == predictions).mean()) for one in says)
         return of_rules, of_tree
 
@@ -143,7 +143,9 @@ def explain_predictions(
     """
     inputs = _flat("inputs", inputs, None)
     predictions = _classes("predictions", predictions, num_classes, len(inputs))
-    if num_classes is None:
+    if num_classes is not None:
+        num_classes = checks.at_least("num_classes", num_classes, 1)
+    else:
         num_classes = int(predictions.max()) + 1
     if held_out is not None:
         held_out = _held_out(held_out, inputs.shape[1], num_classes)
@@ -158,6 +160,12 @@ def explain_predictions(
     front = extract_layer(None, inputs, targets, max_literals=max_literals, **options)
     rules = select_rules(front, max_literals=max_literals)
     return answer_from_rules(rules, inputs, predictions, held_out=held_out)
+
+
+def _as_float32(inputs: np.ndarray) -> np.ndarray:
+    """Inputs as scikit-learn's trees read them, those beyond float32 at its ends."""
+    limits = np.finfo(np.float32)
+    return np.clip(inputs, limits.min, limits.max).astype(np.float32)
 
 
 def _held_out(
@@ -175,7 +183,7 @@ def _flat(name: str, inputs: Any, num_inputs: int | None) -> np.ndarray:
 
 
 def _classes(name: str, predictions: Any, num_classes: int | None, size: int) -> np.ndarray:
-    predictions = np.asarray(predictions)
+    predictions = checks.on_host(name, predictions)
     if predictions.dtype == bool:  # of two classes
         predictions = predictions.astype(np.int32)
     return checks.class_labels(name, predictions, num_classes, size)

@@ -76,8 +76,10 @@ def layer_from_arrays(
         weights = np.moveaxis(weights, (0, 1), (-1, -2))
         if window:
             inputs, outputs = np.moveaxis(inputs, 1, -1), np.moveaxis(outputs, 1, -1)
-    if not window and (strides, padding, dilation) != (1, 0, 1):
-        raise ValueError("strides: they, padding and dilation are of a convolution's weights")
+    usual = {"strides": (strides, 1), "padding": (padding, 0), "dilation": (dilation, 1)}
+    for argument, (value, of_none) in usual.items():
+        if not window and np.any(checks.on_host(argument, value) != of_none):
+            raise ValueError(f"{argument}: is of a convolution, but weights have two axes")
     channels, num_units = weights.shape[-2:]
     positions, convolution = inputs.shape[1:-1], None
     if window:
@@ -87,10 +89,7 @@ def layer_from_arrays(
                 f"{inputs.ndim}"
             )
         convolution = _convolution(window, positions, strides, padding, dilation)
-        positions = tuple(
-            (size + sum(pad) - apart * (width - 1) - 1) // stride + 1
-            for size, width, stride, apart, pad in zip(positions, window, *convolution, strict=True)
-        )
+        positions = convolution.positions(positions, window)
     if inputs.shape[-1] != channels * groups or num_units % groups:
         raise ValueError(
             f"weights: of {channels} inputs in {groups} groups and {num_units} units, they do not "
@@ -102,8 +101,8 @@ def layer_from_arrays(
             f"{list(outputs.shape[1:])}"
         )
     bias = np.zeros(num_units, np.float32) if bias is None else bias
-    usual = "conv" if window else "dense"
-    kind = checks.known("kind", kind or usual, ["softmax", usual])
+    own = "conv" if window else "dense"
+    kind = checks.known("kind", own if kind is None else kind, ["softmax", own])
     num_classes = max(2, num_units) if kind == "softmax" else None  # one logit is of two classes
     layer = Layer(
         name=name,
@@ -137,7 +136,7 @@ def _convolution(
         sides = np.asarray(padding)
     except ValueError:  # lists of several lengths
         sides = np.full(0, -1)
-    if sides.ndim < 2 and sides.size:
+    if sides.ndim == 0 or sides.shape == (len(window),):
         sides = np.broadcast_to(sides[..., None], (len(window), 2))
     if sides.shape != (len(window), 2) or sides.dtype.kind not in "iu" or sides.min() < 0:
         raise ValueError(
@@ -149,7 +148,8 @@ def _convolution(
 
 def _each(name: str, value: int | Sequence[int], window: Sequence[int]) -> tuple[int, ...]:
     """A number for each axis of the window."""
-    values = list(np.atleast_1d(value)) * (1 if np.ndim(value) else len(window))
+    array = checks.on_host(name, value)
+    values = list(np.atleast_1d(array)) * (1 if array.ndim else len(window))
     if len(values) != len(window):
         raise ValueError(f"{name}: expected a number for each of {len(window)} axes, got {value!r}")
     return tuple(checks.at_least(name, one, 1) for one in values)

@@ -193,9 +193,11 @@ class _Reader(NamedTuple):
         dtype = jax.dtypes.canonicalize_dtype(self.inputs.dtype)
         for start in range(0, len(self.inputs), self.batch_size):
             stop = min(start + self.batch_size, len(self.inputs))
+            given = self.inputs[stop - self.batch_size : stop]
             with np.errstate(over="ignore"):
-                batch = self.inputs[stop - self.batch_size : stop].astype(dtype, copy=False)
-            if dtype.kind == "f" and not np.isfinite(batch).all():
+                batch = given.astype(dtype, copy=False)
+            is_lost = dtype.kind in "iu" and (batch != given).any()
+            if is_lost or (dtype.kind == "f" and not np.isfinite(batch).all()):
                 raise ValueError(f"inputs: too large for the network's {dtype}")
             outputs = [np.asarray(output) for output in run.function(*self.arrays, batch)]
             seen_before = start - (stop - self.batch_size)
@@ -282,6 +284,8 @@ def _checked(
     """
     probes = probes_of((batch_size, *layer.activations.shape[1:-1]))
     scale, bias, rise, fall = (np.asarray(value) for value in weighted[1:])
+    if not (np.isfinite(layer.weights).all() and np.isfinite(scale).all()):
+        raise ValueError(f"params: the weights of {layer.name!r} hold NaN or infinity")
     num_units = scale.shape[-1]
     if (scale != scale.reshape(-1, num_units)[0]).any():
         raise NotExplained("its scale differs from position to position")

@@ -1,9 +1,10 @@
 """What public functions ask of their arguments: each check raises a ValueError that names one."""
 
+import contextlib
 import math
 import operator
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,9 +32,9 @@ def on_host(name: str, array: Any) -> np.ndarray:
             f"{name}: is traced, but this works on arrays that are known; call it outside jit, "
             "vmap and grad"
         ) from error
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of many kinds, as what has an __array__ of its own
         raise ValueError(f"{name}: expected an array of one shape ({reason(error)})") from error
-    if np.ma.is_masked(array):
+    if any(map(np.ma.is_masked, array if isinstance(array, list | tuple) else [array])):
         what = "NaN" if found.dtype.kind == "f" and np.isnan(found).any() else "values"
         raise ValueError(
             f"{name}: holds {what} under a mask; fill them, or leave their examples out"
@@ -46,16 +47,20 @@ def matrix(
 ) -> np.ndarray:
     """The array on the host: real, finite, of this shape (None: any size of at least one).
 
-    NaN is allowed where it stands for what is missing. Memory maps of the machine's own byte order
-    stay on disk. Finiteness is looked at a slice at a time.
+    NaN is allowed where it stands for what is missing. Floats of more than 64 bits become float64.
+    Memory maps of the machine's own byte order stay on disk; finiteness is looked at a slice at a
+    time.
 
     Raises:
       ValueError: naming the argument, what was wrong and what was expected.
     """
     array = on_host(name, array)
-    # bfloat16 and its kin, of which NumPy knows only the width
+    # bfloat16, int4 and their kin, of which NumPy knows only the width
     if array.dtype.kind == "V" and jnp.issubdtype(array.dtype, jnp.number):
-        array = array.astype(np.float32)
+        array = array.astype(np.int32 if jnp.issubdtype(array.dtype, jnp.integer) else np.float32)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float64)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got dtype {array.dtype}")
     expected = ", ".join("any" if size is None else str(size) for size in shape)
@@ -127,12 +132,17 @@ def number(name: str, value: Any, smallest: float = -math.inf, largest: float = 
       ValueError: naming the argument.
     """
     array = on_host(name, value)
-    is_number = array.ndim == 0 and array.dtype.kind in "fiu" and math.isfinite(value)
-    if not is_number or not smallest <= value <= largest:
+    is_real = jnp.issubdtype(array.dtype, jnp.number) and array.dtype.kind != "c"
+    is_integer = isinstance(value, int) and not isinstance(value, bool)  # of any size
+    number = math.nan
+    if array.ndim == 0 and (is_real or is_integer):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+    if not math.isfinite(number) or not smallest <= number <= largest:
         limits = f" of at least {smallest:g}" if smallest > -math.inf else ""
         limits += f" and at most {largest:g}" if largest < math.inf else ""
         raise ValueError(f"{name}: expected a finite number{limits}, got {value!r}")
-    return value
+    return number
 
 
 def non_negative(name: str, value: Any) -> float:
@@ -190,7 +200,7 @@ def sequence(name: str, values: Any) -> list[Any]:
       ValueError: naming an argument that is a single value or a string.
     """
     # A NamedTuple, such as a rule, is one thing.
-    is_one = isinstance(values, str | bytes) or hasattr(values, "_fields")
+    is_one = isinstance(values, str | bytes | Mapping) or hasattr(values, "_fields")
     if is_one or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise ValueError(f"{name}: expected a sequence, such as a list, got {_short(values)}")
     return list(values)
@@ -224,9 +234,13 @@ def path(name: str, value: str | os.PathLike[str]) -> Path:
     Raises:
       ValueError: naming an argument that is no path.
     """
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ValueError(f"{name}: expected a path, got {value!r}")
-    return Path(value).expanduser().absolute()
+    try:
+        text = os.fspath(value)
+        if not isinstance(text, str) or not text or "\0" in text:
+            raise TypeError
+        return Path(text).expanduser().absolute()
+    except (TypeError, RuntimeError):  # of the home directory of nobody
+        raise ValueError(f"{name}: expected a path, got {value!r}") from None
 
 
 def reason(error: BaseException) -> str:

@@ -58,10 +58,10 @@ class Asked(NamedTuple):
         shape = (num_examples, *self.inputs.shape)
         try:
             return trace(outputs, self.arrays, jax.ShapeDtypeStruct(shape, self.inputs.dtype))
-        except (TypeError, FlaxError) as error:
+        except (TypeError, KeyError, IndexError, AttributeError, FlaxError) as error:
             raise ValueError(
                 f"network: it cannot be traced for {num_examples} examples with these params and "
-                f"inputs: {checks.reason(error)}"
+                f"inputs: {type(error).__name__}: {checks.reason(error)}"
             ) from error
 
 

@@ -54,7 +54,9 @@ def _counts(name: str, counts: Any) -> np.ndarray:
     counts = checks.on_host(name, counts)
     if counts.dtype.kind not in "iu" or np.min(counts, initial=0) < 0:
         raise ValueError(f"{name}: expected integers of at least 0, got {counts}")
-    return counts
+    if np.max(counts, initial=0) > np.iinfo(np.int64).max // 2:
+        raise ValueError(f"{name}: too large, got {counts}")
+    return counts.astype(np.int64)  # of narrow integers NumPy's logarithms are narrow
 
 
 def _log_factorials(largest: int) -> np.ndarray:

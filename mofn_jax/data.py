@@ -88,11 +88,11 @@ def load_dataset(
       ((432, 17), 142)
     """
     checks.instance("name", name, str)
-    checks.seed(seed)
+    seed = checks.seed(seed)
     folder = None if data_dir is None else os.fspath(checks.path("data_dir", data_dir))
     if name in _EMBEDDED:
         return _load_embedded(name, seed)
-    if name in _GENERATED or re.fullmatch(r"\d+-of-\d+", name):
+    if name in _GENERATED or re.fullmatch(r"[0-9]{1,4}-of-[0-9]{1,4}", name):
         return _generate(name, seed)
     # No namespaces and no builder arguments: TFDS would ask the network about them.
     if re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):

@@ -61,8 +61,10 @@ class LayerRules(NamedTuple):
         if (beta is None) == (max_literals is None):
             raise ValueError("beta: expected either beta or max_literals")
         if beta is not None:
-            return self.rules[checks.known("beta", beta, self.rules)]
-        return self.by_length[checks.known("max_literals", max_literals, self.by_length)]
+            beta = checks.known("beta", checks.non_negative("beta", beta), self.rules)
+            return self.rules[beta]
+        length = checks.at_least("max_literals", max_literals, 1)
+        return self.by_length[checks.known("max_literals", length, self.by_length)]
 
 
 def extract_network(
@@ -113,7 +115,7 @@ def extract_network(
     betas, lengths = _check_choices(betas, lengths, **options)
     for callback in (("on_start", on_start), ("on_layer", on_layer)):
         checks.callback(*callback)
-    if held_out is not None and (predictions is None) != (held_out_predictions is None):
+    if (held_out_predictions is not None) != (predictions is not None and held_out is not None):
         raise ValueError("held_out_predictions: expected with predictions, and only then")
     examples = checks.numbers("examples, the network's inputs", examples, 1)
     if held_out is not None:
@@ -121,6 +123,10 @@ def extract_network(
         if held_out.shape[1:] != examples.shape[1:]:
             shapes = f"[E, *{examples.shape[1:]}], got {held_out.shape}"
             raise ValueError(f"held_out: expected shape {shapes}")
+        if held_out_predictions is not None:
+            held_out_predictions = checks.class_labels(
+                "held_out_predictions", held_out_predictions, None, len(held_out)
+            )
     asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
     names = layer_names(network, params, examples, predictions=predictions, **asked)
     if layers is not None:
@@ -221,6 +227,8 @@ def _explain(
     **options: Any,
 ) -> LayerRules:
     """`explain_layer` of a layer that is read batch by batch."""
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
+    seed = checks.seed(seed)
     betas, lengths = _check_choices(
         betas,
         lengths,
@@ -238,6 +246,10 @@ def _explain(
             shape, other_shape = (getattr(side, field).shape[1:] for side in (first, second))
             if other_shape != shape:
                 raise ValueError(f"held_out: expected {field} of shape {shape}, got {other_shape}")
+        for field in ("kind", "convolution", "groups"):
+            value, other_value = (getattr(side, field) for side in (first, second))
+            if other_value != value:
+                raise ValueError(f"held_out: expected {field} {value}, got {other_value}")
     places, thresholds, other = None, None, None
     if has_positions(first) and positions == "all":
         if first.kind != "softmax":

@@ -92,6 +92,7 @@ def extract_layer(
         on_stage=on_stage,
         **options,
     )
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     inputs = checks.matrix("inputs", inputs, [None, None])
     if weights is not None:
         weights = checks.matrix("weights", weights, [inputs.shape[1], None])

@@ -85,11 +85,40 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
       ValueError: a network that is none of these, a Linen module without parameters, an NNX module
         with others than its own, or call_kwargs that are not by name.
     """
-    if call_kwargs is not None and not isinstance(call_kwargs, Mapping):
+    if call_kwargs is not None and not (
+        isinstance(call_kwargs, Mapping) and all(isinstance(name, str) for name in call_kwargs)
+    ):
         raise ValueError(f"call_kwargs: expected arguments by name, got {call_kwargs!r}")
     options = tuple(
         (name, (value, repr(value))) for name, value in sorted((call_kwargs or {}).items())
     )
+    described = _described(network, params, options)
+    arrays = [
+        _as_array(path, leaf) for path, leaf in zip(described.paths, described.arrays, strict=True)
+    ]
+    return described._replace(arrays=arrays)
+
+
+def _as_array(path: Sequence[str], leaf: Any) -> Any:
+    """A parameter, of the machine's own byte order.
+
+    Raises:
+      ValueError: naming one that is no array, or traced.
+    """
+    name = f"params ({'/'.join(path)})"
+    if isinstance(leaf, jax.core.Tracer):
+        raise ValueError(f"{name}: is traced; call it outside jit, vmap and grad")
+    if not (hasattr(leaf, "dtype") and hasattr(leaf, "shape")):
+        raise ValueError(f"{name}: expected an array, got {leaf!r}")
+    if isinstance(leaf, np.ndarray):
+        if not leaf.dtype.isnative:
+            leaf = leaf.astype(leaf.dtype.newbyteorder("="))
+        if leaf.dtype.kind == "f" and leaf.dtype.itemsize > 8:
+            leaf = leaf.astype(np.float64)
+    return leaf
+
+
+def _described(network: Any, params: Any, options: Options) -> Network:
     if isinstance(network, nn.Module):
         if not isinstance(params, Mapping):
             raise ValueError(
@@ -117,10 +146,10 @@ def as_network(network: Any, params: Any, call_kwargs: Mapping[str, Any] | None)
             [leaf for _, leaf in leaves],
             tuple(paths),
         )
-    if not callable(network):
+    if not callable(network) or (isinstance(network, type) and issubclass(network, nn.Module)):
         raise ValueError(
             "network: expected a Linen module, an NNX module or a function of parameters and "
-            f"inputs, got {type(network).__name__}"
+            f"inputs, got {network if isinstance(network, type) else type(network).__name__}"
         )
     leaves, structure = jax.tree_util.tree_flatten_with_path(params)
     is_array = [

@@ -38,6 +38,26 @@ class RuleFront(NamedTuple):
     proven_literals: int = 0  # no rule of as many of the literals, or fewer, beats the front
 
 
+def check_front(name: str, front: RuleFront) -> None:
+    """Asks that the fields of a front belong together; candidates are taken as they are.
+
+    Raises:
+      ValueError: naming it.
+    """
+    checks.instance(name, front, RuleFront)
+    num_examples = checks.at_least(f"{name}.num_examples", front.num_examples, 1)
+    checks.at_least(f"{name}.num_inputs", front.num_inputs, 1)
+    units = checks.sequence(f"{name}.units", front.units)
+    for unit in units:
+        if not isinstance(unit, tuple) or not unit or not isinstance(unit[0], Candidate):
+            raise ValueError(f"{name}.units: expected at least one Candidate of each unit")
+    counts = checks.on_host(f"{name}.on_counts", front.on_counts)
+    if counts.shape != (len(units),) or counts.dtype.kind not in "iu":
+        raise ValueError(f"{name}.on_counts: expected an integer for each of {len(units)} units")
+    if counts.size and (counts.min() < 0 or counts.max() > num_examples):
+        raise ValueError(f"{name}.on_counts: expected integers in 0..{num_examples}")
+
+
 def constant_rules(num_on: int, num_examples: int) -> list[Candidate]:
     """The rules *true* and *false* for a unit that is on for some of the examples."""
     others = num_examples - num_on
@@ -152,7 +172,7 @@ def select(
     Raises:
       ValueError: not a front, none of the three is given, or one is out of range.
     """
-    checks.instance("front", front, RuleFront)
+    check_front("front", front)
     if beta is None and max_literals is None and max_complexity is None:
         raise ValueError("beta: expected one of beta, max_literals and max_complexity, got none")
     for name, value in (("beta", beta), ("max_complexity", max_complexity)):
@@ -161,7 +181,7 @@ def select(
     if max_literals is not None:
         checks.at_least("max_literals", max_literals, 1)
     # Times E, so that counts stay integers: rounded shares would break ties at random.
-    price = front.num_examples * (beta or 0.0)
+    price = front.num_examples * float(beta or 0)
     beta_alone = max_literals is None and max_complexity is None
 
     def cost(candidate: Candidate) -> tuple[float, int]:
@@ -192,7 +212,7 @@ def merge_fronts(*fronts: RuleFront) -> RuleFront:
         raise ValueError("fronts: expected at least one, got none")
     first = fronts[0]
     for front in fronts:
-        checks.instance("fronts", front, RuleFront)
+        check_front("fronts", front)
     for other in fronts[1:]:
         if (first.num_examples, first.num_inputs) != (other.num_examples, other.num_inputs) or (
             not np.array_equal(first.on_counts, other.on_counts)

@@ -4,6 +4,7 @@ Axis letters: E examples, P positions, n inputs, u units, C channels, K of a ker
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,13 @@ class Convolution(NamedTuple):
     strides: tuple[int, ...]
     dilation: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]  # zeros before and after
+
+    def positions(self, sizes: Sequence[int], window: Sequence[int]) -> tuple[int, ...]:
+        """At how many places of each axis of these sizes the window fits."""
+        return tuple(
+            (size + sum(pad) - apart * (width - 1) - 1) // stride + 1
+            for size, width, stride, apart, pad in zip(sizes, window, *self, strict=True)
+        )
 
 
 class Axes(NamedTuple):

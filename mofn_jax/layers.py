@@ -49,39 +49,74 @@ def check_layer(name: str, layer: Layer) -> Layer:
     """
     checks.instance(name, layer, Layer)
     checks.known(f"{name}.kind", layer.kind, KINDS)
-    weights, inputs, activations, predictions = (
-        checks.on_host(f"{name}.{field}", getattr(layer, field))
-        for field in ("weights", "inputs", "activations", "predictions")
-    )
-    checks.numbers(f"{name}.weights", weights, 2)
-    num_reads, num_units = weights.shape[-2:]
-    window = weights.ndim - 2 if layer.convolution is not None else 0
-    axes = inputs.ndim - 2
-    groups = checks.at_least(f"{name}.groups", layer.groups, 1)
+    for field, kind in (("name", str), ("note", str), ("every_position", bool)):
+        checks.instance(f"{name}.{field}", getattr(layer, field), kind)
+    weights = checks.numbers(f"{name}.weights", layer.weights, 2)
+    activations = checks.numbers(f"{name}.activations", layer.activations, 2)
+    inputs = checks.on_host(f"{name}.inputs", layer.inputs)
+    if inputs.dtype.kind not in "fiubV":
+        raise ValueError(f"{name}.inputs: expected real numbers, got dtype {inputs.dtype}")
+    num_units, groups = weights.shape[-1], checks.at_least(f"{name}.groups", layer.groups, 1)
     for field, array, size in (
-        ("inputs", inputs, num_reads * groups),
+        ("inputs", inputs, weights.shape[-2] * groups),
         ("activations", activations, num_units),
     ):
-        if array.ndim < 2 or array.shape[-1] != size or array.ndim != 2 + axes:
+        if array.ndim != activations.ndim or array.shape[-1] != size:
             raise ValueError(
-                f"{name}.{field}: expected [E, {'..., ' * bool(axes)}{size}] with weights "
-                f"{list(weights.shape)}, got {list(array.shape)}"
+                f"{name}.{field}: expected [E, {'..., ' * (activations.ndim > 2)}{size}] with "
+                f"weights {list(weights.shape)}, got {list(array.shape)}"
             )
-    if num_units % groups or weights.ndim != 2 + window or (window and window != axes):
+    if len(activations) != len(inputs):
         raise ValueError(
-            f"{name}.weights: {list(weights.shape)} do not belong to {groups} groups and inputs "
-            f"{list(inputs.shape)}"
+            f"{name}.activations: expected {len(inputs)} examples, got {len(activations)}"
         )
-    for field, array in (("activations", activations), ("predictions", predictions)):
-        if len(array) != len(inputs):
-            raise ValueError(f"{name}.{field}: expected {len(inputs)} examples, got {len(array)}")
-    classes = checks.class_labels(f"{name}.predictions", predictions.reshape(-1), None)
+    window, positions = weights.shape[:-2], inputs.shape[1:-1]
+    if layer.convolution is not None:
+        _check_convolution(f"{name}.convolution", layer.convolution, len(window))
+        if len(positions) == len(window):
+            positions = layer.convolution.positions(positions, window)
+    is_conv = layer.kind == "conv" and not layer.every_position
+    if (
+        num_units % groups
+        or bool(window) != (layer.convolution is not None)
+        or (is_conv != bool(window))
+    ):
+        raise ValueError(
+            f"{name}.weights: {list(weights.shape)} are not those of kind {layer.kind!r}, "
+            f"{groups} groups and convolution {layer.convolution}"
+        )
+    if activations.shape[1:-1] != positions:
+        raise ValueError(
+            f"{name}.activations: expected positions {list(positions)}, got "
+            f"{list(activations.shape[1:-1])}"
+        )
+    predictions = checks.numbers(f"{name}.predictions", layer.predictions, 1)
+    if len(predictions) != len(inputs):
+        raise ValueError(
+            f"{name}.predictions: expected {len(inputs)} examples, got {len(predictions)}"
+        )
+    num_classes = max(2, num_units) if layer.kind == "softmax" else None
+    classes = checks.class_labels(f"{name}.predictions", predictions.reshape(-1), num_classes)
     return layer._replace(
         weights=weights,
         inputs=inputs,
         activations=activations,
         predictions=classes.reshape(predictions.shape),
     )
+
+
+def _check_convolution(name: str, convolution: Convolution, num_axes: int) -> None:
+    checks.instance(name, convolution, Convolution)
+    for field, least in (("strides", 1), ("dilation", 1), ("padding", 0)):
+        values = checks.sequence(f"{name}.{field}", getattr(convolution, field))
+        if len(values) != num_axes:
+            raise ValueError(f"{name}.{field}: expected {num_axes} axes, got {values}")
+        for value in values:
+            sides = checks.sequence(f"{name}.{field}", value) if field == "padding" else [value]
+            for side in sides:
+                checks.at_least(f"{name}.{field}", side, least)
+            if len(sides) != (2 if field == "padding" else 1):
+                raise ValueError(f"{name}.{field}: expected before and after, got {values}")
 
 
 def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
@@ -110,6 +145,7 @@ def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
             f"position: expected {'row and column' if len(sizes) == 2 else 'numbers'} from 0 and "
             f"below {sizes}, got {tuple(position)}"
         )
+    checks.numbers("layer.inputs", layer.inputs, 2)
     num_examples = len(layer.inputs)
     return cut_pairs(layer, np.arange(num_examples), np.tile(position, (num_examples, 1)))
 

@@ -134,8 +134,8 @@ def check_literals(name: str, literals: Literals, num_inputs: int) -> None:
       ValueError: naming them.
     """
     named, thresholds, negated, _ = checks.instance(name, literals, Literals)
-    shape = np.shape(named)
-    if 0 in shape:  # a constant rule's
+    shape = checks.on_host(f"{name}.inputs", named).shape
+    if shape == (0,) == np.shape(thresholds) == np.shape(negated):  # a constant rule's
         return
     named = checks.matrix(f"{name}.inputs", named, [None])
     checks.matrix(f"{name}.thresholds", thresholds, shape)
@@ -159,4 +159,5 @@ def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
     check_literals("literals", literals, inputs.shape[1])
-    return (inputs[:, literals.inputs] >= literals.thresholds) ^ literals.negated
+    which, thresholds, negated = map(np.asarray, literals[:3])
+    return (inputs[:, which.astype(np.int64)] >= thresholds) ^ negated.astype(bool)

@@ -10,6 +10,7 @@ all the results.
 """
 
 import itertools
+import math
 import os
 import zlib
 from collections import defaultdict
@@ -158,9 +159,9 @@ def make_mesh(sizes: Mapping[str, int]) -> Mesh:
         checks.known("mesh (axis)", axis, AXES)
         checks.at_least(f"mesh (size of {axis})", size, 1)
     shape = sizes.get(UNITS, 1), sizes.get(EXAMPLES, 1)
-    if np.prod(shape) > jax.device_count():
+    if math.prod(shape) > jax.device_count():
         raise ValueError(
-            f"mesh: {dict(sizes)} takes {np.prod(shape)} devices, there are {jax.device_count()}"
+            f"mesh: {dict(sizes)} takes {math.prod(shape)} devices, there are {jax.device_count()}"
         )
     return jax.make_mesh(shape, AXES, axis_types=_AXIS_TYPES)
 

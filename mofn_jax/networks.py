@@ -38,7 +38,7 @@ class MLP(nn.Module):
     activation: str = "relu"
 
     def __post_init__(self):
-        checks.at_least("num_classes", self.num_classes, 1)
+        self.num_classes = checks.at_least("num_classes", self.num_classes, 1)
         self.hidden = _sizes("hidden", self.hidden)
         checks.known("activation", self.activation, ACTIVATIONS)
         super().__post_init__()
@@ -76,7 +76,7 @@ class CNN(nn.Module):
     padding: str = "VALID"
 
     def __post_init__(self):
-        checks.at_least("num_classes", self.num_classes, 1)
+        self.num_classes = checks.at_least("num_classes", self.num_classes, 1)
         blocks = checks.sequence("conv_blocks", self.conv_blocks)
         self.conv_blocks = tuple(_sizes("conv_blocks", block) for block in blocks)
         self.dense = _sizes("dense", self.dense)
@@ -131,9 +131,9 @@ class Autoencoder(nn.Module):
     activation: str = "relu"
 
     def __post_init__(self):
-        checks.at_least("num_classes", self.num_classes, 1)
+        self.num_classes = checks.at_least("num_classes", self.num_classes, 1)
         self.hidden = _sizes("hidden", self.hidden)
-        checks.at_least("code", self.code, 1)
+        self.code = checks.at_least("code", self.code, 1)
         checks.known("activation", self.activation, ACTIVATIONS)
         super().__post_init__()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from mofn_jax import checks
 from mofn_jax.explanation import LayerRules
 from mofn_jax.plots import plot_landscape
 from mofn_jax.report import format_table, layer_rows, rows_to_csv
@@ -22,8 +24,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
       OSError: naming the file, where it cannot be written.
     """
+    path = Path(os.path.realpath(path))  # what a link leads to
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}-{path.name}")
     try:
         write(temporary)
         temporary.replace(path)
@@ -50,6 +53,7 @@ def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
     Raises:
       ValueError: no results.
     """
+    workdir, results = checks.path("workdir", workdir), checks.sequence("results", results)
     if not results:
         raise ValueError("results: expected at least one, got none")
     rows = [row for result in results for row in layer_rows(result)]

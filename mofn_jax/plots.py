@@ -44,8 +44,8 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
       ValueError: no rows.
     """
     rows = checks.sequence("rows", rows)
-    if not rows:
-        raise ValueError("rows: expected at least one, got none")
+    if not rows or not all(hasattr(row, "complexity") for row in rows):
+        raise ValueError("rows: expected at least one, as layer_rows gives them")
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     by_beta = [row for row in rows if row.beta is not None] or rows
@@ -116,8 +116,8 @@ def plot_rule_card(
     per_literal = min(checks.at_least("per_literal", per_literal, 1), len(inputs))
     examples = checks.sequence("examples", examples)
     for example in examples:
-        is_index = isinstance(example, int | np.integer) and 0 <= example < len(inputs)
-        if not is_index:
+        is_index = isinstance(example, int | np.integer) and not isinstance(example, bool)
+        if not is_index or not 0 <= example < len(inputs):
             raise ValueError(f"examples: expected indices below {len(inputs)}, got {example!r}")
     rows, columns = len(rule.literals), len(examples) + per_literal
     if figure is None:

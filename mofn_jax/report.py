@@ -105,6 +105,8 @@ def _some(rows: Sequence[Any]) -> list[Any]:
     rows = checks.sequence("rows", rows)
     if not rows:
         raise ValueError("rows: expected at least one, got none")
+    if not hasattr(rows[0], "_fields") or any(type(row) is not type(rows[0]) for row in rows):
+        raise ValueError("rows: expected NamedTuples of one kind")
     return rows
 
 

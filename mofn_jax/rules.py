@@ -245,7 +245,9 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
       ['x4 < 0.1']
     """
     rule = _checked("rule", rule)
-    names = rule.input_names if input_names is None else checks.sequence("input_names", input_names)
+    names = rule.input_names
+    if input_names is not None:
+        names = tuple(_text("input_names", n) for n in checks.sequence("input_names", input_names))
     if names is not None and len(names) < _inputs_needed([rule]):
         raise ValueError(
             f"input_names: the rule needs at least {_inputs_needed([rule])}, got {len(names)}"
@@ -291,7 +293,7 @@ def _checked(name: str, rule: Rule) -> Rule:
         error=_number(f"{name}.error", rule.error, 0, 1),
         complexity=_number(f"{name}.complexity", rule.complexity, 0, 1),
         baseline_error=_number(f"{name}.baseline_error", rule.baseline_error, 0, 0.5),
-        layer=checks.instance(f"{name}.layer", rule.layer, str),
+        layer=_text(f"{name}.layer", rule.layer),
         every_position=_truth(f"{name}.every_position", rule.every_position),
         first_input=checks.at_least(f"{name}.first_input", rule.first_input, 0),
         **{
@@ -300,6 +302,8 @@ def _checked(name: str, rule: Rule) -> Rule:
             if (value := getattr(rule, field)) is not None
         },
     )
+    if rule.max_literals is not None and len(literals) > rule.max_literals:
+        raise ValueError(f"{name}.max_literals: {rule.max_literals}, but {len(literals)} literals")
     needed = _inputs_needed([rule])
     if rule.kernel_shape is not None and needed > math.prod(rule.kernel_shape):
         raise ValueError(f"{name}.kernel_shape: has no input {needed - 1}, which a literal names")
@@ -329,6 +333,14 @@ def _checked_literal(name: str, literal: Literal) -> Literal:
     )
 
 
+def _text(name: str, value: Any) -> str:
+    try:
+        checks.instance(name, value, str).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: expected text, got {value!r}") from None
+    return value
+
+
 def _truth(name: str, value: Any) -> bool:
     return checks.instance(name, bool(value) if isinstance(value, np.bool) else value, bool)
 
@@ -338,7 +350,13 @@ def _number(name: str, value: Any, *limits: float) -> float:
 
 
 def _integers(name: str, values: Any, smallest: int) -> tuple[int, ...]:
-    return tuple(checks.at_least(name, value, smallest) for value in checks.sequence(name, values))
+    integers = [
+        checks.at_least(name, value, smallest, largest=2**31)
+        for value in checks.sequence(name, values)
+    ]
+    if not integers or math.prod(integers) > 2**62:
+        raise ValueError(f"{name}: expected a few integers, got {integers}")
+    return tuple(integers)
 
 
 # Of the fields that may be None.
@@ -351,6 +369,6 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "position": lambda name, value: _integers(name, value, 0),
     "kernel_shape": lambda name, value: _integers(name, value, 1),
     "input_names": lambda name, value: tuple(
-        checks.instance(name, one, str) for one in checks.sequence(name, value)
+        _text(name, one) for one in checks.sequence(name, value)
     ),
 }

@@ -33,7 +33,7 @@ def rules_from_json(text: str) -> tuple[Rule, ...]:
         unknown, of another kind or out of range.
     """
     try:
-        saved = json.loads(text)
+        saved = json.loads(text, object_pairs_hook=_object)
         if isinstance(saved, dict):
             number = checks.at_least("format", saved.pop("format", None), 1)
             if number > _FORMAT:
@@ -48,6 +48,13 @@ def rules_from_json(text: str) -> tuple[Rule, ...]:
         raise ValueError(
             f"text: expected a JSON list of rules, or one with a format: {error}"
         ) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError(f"a field is there twice in {[name for name, _ in pairs]}")
+    return fields
 
 
 def _from_record(name: str, record: Any) -> Rule:

@@ -61,10 +61,14 @@ def score_unit(literals: jax.Array, target: jax.Array, examples: jax.Array) -> j
     words = np.shape(literals)[-1:]
     arrays = {"literals": (literals, 2), "target": (target, 1), "examples": (examples, 1)}
     for name, (array, axes) in arrays.items():
-        if array.dtype != np.uint32 or array.ndim != axes or array.shape[-1:] != words:
+        if (
+            getattr(array, "dtype", None) != np.uint32
+            or array.ndim != axes
+            or array.shape[-1:] != words
+        ):
             raise ValueError(
                 f"{name}: expected uint32 as pack_examples makes it, {axes} axes and as many words "
-                f"as the literals, got {array.dtype} {list(array.shape)}"
+                f"as the literals, got {getattr(array, 'dtype', None)} {list(np.shape(array))}"
             )
     num_literals, num_words = literals.shape
 
@@ -238,7 +242,10 @@ def score_layer(
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
     targets = checks.booleans("targets", targets, [len(inputs), None])
-    largest = len(checks.instance("order", order, PrefixOrder).ranks) - 1
+    ranks = checks.matrix("order", checks.instance("order", order, PrefixOrder).ranks, [None, None])
+    largest = len(ranks) - 1
+    if ranks.dtype != np.int32 or ranks.shape[1] != largest + 2:
+        raise ValueError("order: expected one that prefix_order makes")
     literals = checks.sequence("literals", literals)
     if len(literals) != targets.shape[1]:
         raise ValueError(
@@ -248,7 +255,7 @@ def score_layer(
         check_literals(f"literals[{i}]", unit, inputs.shape[1])
         if len(unit.inputs) > largest:
             raise ValueError(f"order: expected that of at least {len(unit.inputs)} literals")
-    checks.at_least("memory_budget", memory_budget, 1)
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
     resources = Resources(memory_budget, meshes.with_both_axes(mesh))
     return least_ranks(literals, inputs, targets, order, resources=resources)
 

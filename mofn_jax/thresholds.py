@@ -67,18 +67,17 @@ def information_gain(values, labels, threshold, num_classes: int) -> jax.Array:
       >>> round(float(information_gain(values, labels, 4.0, num_classes=2)), 6)
       0.318257
     """
-    num_classes = checks.at_least("num_classes", num_classes, 1)
-    if not isinstance(values, jax.Array):
-        values = checks.on_host("values", values)
-    if not isinstance(labels, jax.Array):
-        labels = checks.on_host("labels", labels)
+    num_classes = checks.at_least("num_classes", num_classes, 1, largest=2**31 - 1)
     if not isinstance(values, jax.core.Tracer):
-        checks.matrix("values", values, [None])
+        known = checks.matrix("values", values, [None])
+        values = values if isinstance(values, jax.Array) else known
     if not isinstance(labels, jax.core.Tracer):
-        checks.class_labels("labels", labels, num_classes)
+        labels = checks.class_labels("labels", labels, num_classes)
     if not isinstance(threshold, jax.core.Tracer):
         checks.number("threshold", threshold)
-    if values.ndim != 1 or labels.shape != values.shape:
+    if jnp.ndim(threshold) or any(jnp.iscomplexobj(given) for given in (values, threshold)):
+        raise ValueError("threshold: expected a single real number, and values real ones")
+    if values.ndim != 1 or not values.size or labels.shape != values.shape:
         raise ValueError(
             f"labels: expected one for each of values [E], got shapes {list(labels.shape)} and "
             f"{list(values.shape)}"
@@ -135,7 +134,7 @@ def best_thresholds(
       >>> best_thresholds(inputs, targets).values.tolist()
       [[0.7], [4.0]]
     """
-    inputs = checks.matrix("inputs", inputs, [None, None])
+    inputs = _told_apart("inputs", checks.matrix("inputs", inputs, [None, None]))
     targets = checks.booleans("targets", targets, [len(inputs), None])
     checks.callback("progress", progress)
     mesh = meshes.with_both_axes(mesh)
@@ -188,6 +187,7 @@ def unit_thresholds(
         memory_budget below 1.
     """
     activations = checks.matrix("activations", activations, [None, None])
+    activations = _told_apart("activations", activations)
     num_examples, num_units = activations.shape
     num_classes = checks.at_least("num_classes", num_classes, 1)
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
@@ -401,6 +401,15 @@ def _at_once(num_examples: int, memory_budget: int) -> int:
     if meshes.platform() == "cpu":
         memory_budget = min(memory_budget, _CACHE_BYTES)
     return max(1, memory_budget // (_KERNEL_BYTES * num_examples))
+
+
+def _told_apart(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, if its integers are different as floats where they are."""
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 4:
+        most = 2**53
+        if array.max() > most or array.min() < -most:
+            raise ValueError(f"{name}: expected integers up to 2**53, which float64 tells apart")
+    return array
 
 
 def _float_dtype(array: np.ndarray) -> np.dtype:

@@ -3,6 +3,7 @@
 Axis letters: B examples of a batch, E examples, k classes.
 """
 
+import contextlib
 import errno
 import io
 import logging
@@ -11,7 +12,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +32,9 @@ Params = Any
 # The files that Orbax writes for parameters: those that are always there, and all.
 _MARKS = ("_METADATA", "manifest.ocdbt")
 _SAVED = re.compile(
-    r"_[A-Z_]+|_sharding|commit_success\.txt|(array_metadatas|descriptor)/.*"
-    r"|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d/[0-9a-f]+)"
+    r"_METADATA|_CHECKPOINT_METADATA|_sharding|commit_success\.txt"
+    r"|array_metadatas(/process_\d+)?|descriptor(/descriptor\.pbtxt)?"
+    r"|ocdbt\.process_\d+|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d(/[0-9a-f]{32})?)"
 )
 _OVERHEAD_BYTES = 2**16  # of what is saved beside the arrays
 
@@ -146,22 +147,33 @@ def train(
     checks.callback("callback", callback)
     num_epochs = checks.at_least("num_epochs", num_epochs, 1)
     batch_size = checks.at_least("batch_size", batch_size, 1)
-    checks.non_negative("learning_rate", learning_rate)
+    learning_rate = checks.non_negative("learning_rate", learning_rate)
+    num_classes = checks.at_least("dataset.num_classes", dataset.num_classes, 1)
+    splits: list[Split] = []
     for name, split in (("dataset.train", dataset.train), ("dataset.test", dataset.test)):
         inputs, labels = checks.instance(name, split, Split)
-        checks.matrix(f"{name}.inputs", inputs, [None, *np.shape(dataset.train.inputs)[1:]])
-        checks.class_labels(f"{name}.labels", labels, dataset.num_classes, len(inputs))
-    inputs, labels = dataset.train
+        inputs = checks.numbers(f"{name}.inputs", inputs, 1)
+        if splits:
+            inputs = checks.matrix(f"{name}.inputs", inputs, [None, *splits[0].inputs.shape[1:]])
+        labels = checks.class_labels(f"{name}.labels", labels, num_classes, len(inputs))
+        splits.append(Split(inputs, labels))
+    (inputs, labels), test = splits
     start_key, order_key = jax.random.split(key)
     # Compiled as one: each initializer by itself takes as long.
     init = jax.jit(lambda *arguments: network.init_with_output(*arguments))
-    (logits, _), variables = init(start_key, inputs[:1])
-    if logits.shape[-1] < dataset.num_classes:
+    outputs, variables = init(start_key, inputs[:1])
+    try:
+        (logits, activations), params = outputs, variables["params"]
+        num_told = logits.shape[-1]
+        if logits.shape != (1, num_told) or not isinstance(activations, Mapping):
+            raise TypeError
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(
-            f"network: tells {logits.shape[-1]} classes apart, the dataset has "
-            f"{dataset.num_classes}"
-        )
-    params = variables["params"]
+            "network: expected one with parameters that returns logits [E, k] and activations by "
+            "name, as MLP does"
+        ) from error
+    if num_told < num_classes:
+        raise ValueError(f"network: tells {num_told} classes apart, the dataset has {num_classes}")
     state = optax.adam(learning_rate).init(params)
     history: dict[str, list[float]] = {}
     for epoch in range(1, num_epochs + 1):
@@ -179,7 +191,7 @@ def train(
         metrics = {
             "loss": float(sum(losses)) / len(labels),
             "train_accuracy": int(sum(right)) / len(labels),
-            "test_accuracy": accuracy(network, params, dataset.test),
+            "test_accuracy": accuracy(network, params, test),
         }
         for name, value in metrics.items():
             history.setdefault(name, []).append(value)
@@ -189,10 +201,12 @@ def train(
 
 
 def _check_key(key: Any) -> None:
-    is_key = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    is_raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32
-    if not (is_raw and key.ndim == 1) and not (is_key and key.ndim == 0):
-        raise ValueError(f"key: expected one key, such as jax.random.key(0), got {key!r}")
+    try:
+        jax.eval_shape(jax.random.split, key)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"key: expected one key, such as jax.random.key(0), got {key!r}"
+        ) from error
 
 
 def save_params(path: str | os.PathLike[str], params: Params) -> None:
@@ -200,42 +214,60 @@ def save_params(path: str | os.PathLike[str], params: Params) -> None:
 
     Of several processes, the one that calls this saves them, without the others.
 
+    Args:
+      path: the folder.
+      params: a tree of arrays; they come back in dictionaries and lists.
+
     Raises:
       ValueError: something else than earlier parameters is there, or what is to be saved is not a
-        tree of arrays of numbers.
+        tree of arrays of numbers by name.
       OSError: it cannot be written there.
     """
     path = check_can_save(path)
     leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda leaf: leaf is None)
     if not leaves:
         raise ValueError("params: hold no arrays")
-    num_bytes = _OVERHEAD_BYTES
+    num_bytes, names = _OVERHEAD_BYTES, set()
     for place, leaf in leaves:
         name = f"params{jax.tree_util.keystr(place)}"
         array = checks.on_host(name, leaf)
-        if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
-            raise ValueError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
+        is_number = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
+        if not is_number or array.dtype.itemsize > 16 or array.size == 0:
+            raise ValueError(
+                f"{name}: expected an array of numbers, got {array.dtype} {list(array.shape)}"
+            )
+        if any(not isinstance(getattr(key, "key", ""), str) for key in place):
+            raise ValueError(f"{name}: expected names as keys")
         num_bytes += array.nbytes
+        names.add(jax.tree_util.keystr(place, simple=True, separator="."))
+    if len(names) < len(leaves):
+        raise ValueError("params: names with dots in them coincide")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Orbax's threads go on for a while, and print, where a disk turns out to be full.
     if shutil.disk_usage(path.parent).free < num_bytes:
         raise OSError(
             errno.ENOSPC, f"parameters may need {num_bytes} bytes, more than left", str(path)
         )
-    # Beside its place, and moved there when it is whole: a kill loses neither new nor old ones.
-    with tempfile.TemporaryDirectory(
-        prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True
-    ) as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
+    # Made elsewhere, as Orbax takes no folder with brackets in its name; then copied beside its
+    # place, and moved there when it is whole: a kill loses neither new nor old ones.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere,
+        tempfile.TemporaryDirectory(
+            prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True
+        ) as beside,
+    ):
+        made, new, old = Path(elsewhere) / "made", Path(beside) / "new", Path(beside) / "old"
         try:
             with _quiet(), _checkpointer() as checkpointer:
                 # As NumPy arrays: restored on any device, whichever they were trained on.
-                checkpointer.save(new, jax.tree.map(np.asarray, params))
+                checkpointer.save(made, jax.tree.map(np.asarray, params))
+            shutil.copytree(made, new)
         except Exception as error:  # of many kinds, as what goes wrong
             raise OSError(
                 f"parameters cannot be written: {path} ({checks.reason(error)})"
             ) from None
         if path.exists():
+            shutil.copymode(path, new)
             path.rename(old)
         new.rename(path)
 
@@ -244,18 +276,31 @@ def check_can_save(path: str | os.PathLike[str]) -> Path:
     """The path, absolute, if parameters may be saved there: nothing else would be replaced.
 
     Raises:
-      ValueError: something else than earlier parameters is there.
+      ValueError: something else than earlier parameters is there, or this process works in it.
+      OSError: a folder that cannot be looked into.
     """
-    path = checks.path("path", path).resolve()
+    path = checks.path("path", path)
+    with contextlib.suppress(RuntimeError):  # links in a circle
+        path = path.resolve()
+    if path in (Path.cwd(), *Path.cwd().parents):
+        raise ValueError(f"path: {path} is where this process works; expected another folder")
     if path.is_dir():
-        files = [file.relative_to(path) for file in path.rglob("*") if not file.is_dir()]
-        others = [file for file in files if not _SAVED.fullmatch(file.as_posix())]
-        is_ours = not others and (not files or all(Path(mark) in files for mark in _MARKS))
+        found: set[str] = set()
+        for folder, folders, files in os.walk(path, onerror=_raise):
+            for place in (Path(folder) / name for name in (*folders, *files)):
+                # A link is never ours.
+                found.add("" if place.is_symlink() else place.relative_to(path).as_posix())
+        is_ours = not found or found.issuperset(_MARKS)
+        is_ours = is_ours and all(map(_SAVED.fullmatch, found))
     else:
-        is_ours = not path.exists()
+        is_ours = not path.exists() and not path.is_symlink()
     if not is_ours:
         raise ValueError(f"path: {path} holds something else than parameters; it is left as it is")
     return path
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def restore_params(path: str | os.PathLike[str]) -> Params:
@@ -281,7 +326,7 @@ def restore_params(path: str | os.PathLike[str]) -> Params:
         ) from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the threads of Orbax print of an error, which is raised as well."""
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
@@ -289,7 +334,7 @@ def _quiet() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL + 1)
-        with redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -46,9 +46,16 @@ def check_options(search: Callable[..., RuleFront], options: Mapping[str, Any]) 
     Raises:
       ValueError: naming an option that it does not have, and those that it has.
     """
-    parameters = inspect.signature(search).parameters.values()
+    try:
+        parameters = inspect.signature(search).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"search: expected a Search, got {search!r}") from error
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
+    if not {"max_literals", "resources"} <= {p.name for p in parameters}:
+        raise ValueError(
+            f"search: expected a Search, which takes max_literals and resources, got {search!r}"
+        )
     known = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - _NOT_OPTIONS
     for name in options:
         if name not in known:

@@ -27,7 +27,7 @@ _MOST_ASSIGNMENTS = 2**16  # 16 inputs, or 10 with free signs
 
 def all_sets_fit(num_inputs: int, free: bool) -> bool:
     """Whether there are few enough inputs for all their sets, signed or not."""
-    return (3 if free else 2) ** num_inputs <= _MOST_ASSIGNMENTS
+    return num_inputs < 64 and (3 if free else 2) ** num_inputs <= _MOST_ASSIGNMENTS
 
 
 def all_sets_bytes(num_inputs: int, free: bool) -> int:

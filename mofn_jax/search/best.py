@@ -54,7 +54,7 @@ def best(
     Raises:
       ValueError: an option out of range, unknown signs.
     """
-    checks.at_least("refine_literals", refine_literals, 0)
+    refine_literals = checks.at_least("refine_literals", refine_literals, 0)
     num_examples, num_inputs = inputs.shape
     # Half of the memory is for the bits that the searches share, half for each in its turn.
     memory_budget = resources.memory_budget // 2

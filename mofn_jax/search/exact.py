@@ -101,12 +101,12 @@ def provable_literals(
       >>> [provable_literals(num_inputs) for num_inputs in (16, 128, 784)]
       [16, 3, 2]
     """
-    checks.at_least("num_inputs", num_inputs, 1)
+    num_inputs = checks.at_least("num_inputs", num_inputs, 1)
     checks.known("signs", signs, SIGNS)
     limit = most_literals(max_literals, num_inputs)
     all_sets = all_sets_fit(num_inputs, signs == "free")
     if exact_literals is not None:
-        checks.at_least("exact_literals", exact_literals, 1)
+        exact_literals = checks.at_least("exact_literals", exact_literals, 1)
         if exact_literals > MOST_EXACT and not all_sets:
             raise ValueError(
                 f"exact_literals: expected at most {MOST_EXACT} for {num_inputs} inputs with "

@@ -14,7 +14,8 @@ import numpy as np
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
-from mofn_jax.fronts import Candidate, RuleFront, non_dominated
+from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
+from mofn_jax.literals import literal_truth
 from mofn_jax.meshes import Resources
 from mofn_jax.thresholds import SORT_BYTES, sort_columns
 
@@ -61,11 +62,16 @@ def refine_front(
       >>> rule.errors, rule.literals.thresholds.tolist()
       (0, [0.4])
     """
-    checks.instance("front", front, RuleFront)
+    check_front("front", front)
     checks.callback("progress", progress)
     inputs = checks.matrix("inputs", inputs, [front.num_examples, front.num_inputs])
     targets = checks.booleans("targets", targets, [front.num_examples, len(front.units)])
-    checks.at_least("refine_literals", refine_literals, 1)
+    refine_literals = checks.at_least("refine_literals", refine_literals, 1)
+    for unit, target in zip(front.units, targets.T, strict=True):
+        rule = min(unit, key=lambda rule: rule.errors)
+        says = literal_truth(rule.literals, inputs).sum(1) >= rule.m
+        if np.count_nonzero(says != target) != rule.errors:
+            raise ValueError("inputs: they and targets are not those that the front was found on")
     resources = Resources(checks.at_least("memory_budget", memory_budget, 1), progress=progress)
     units = refine_units(
         front, inputs, targets, refine_literals=refine_literals, resources=resources

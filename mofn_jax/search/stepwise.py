@@ -73,10 +73,11 @@ def stepwise(
     """
     num_examples, num_inputs = inputs.shape
     checks.known("signs", signs, SIGNS)
-    checks.at_least("stepwise_inputs", stepwise_inputs, 1)
-    checks.at_least("polish_literals", polish_literals, 0)
-    checks.at_least("thresholds_per_input", thresholds_per_input, 1)
-    if checks.at_least("stepwise_literals", stepwise_literals, 1) > MOST_LITERALS:
+    stepwise_inputs = checks.at_least("stepwise_inputs", stepwise_inputs, 1)
+    polish_literals = checks.at_least("polish_literals", polish_literals, 0)
+    thresholds_per_input = checks.at_least("thresholds_per_input", thresholds_per_input, 1)
+    stepwise_literals = checks.at_least("stepwise_literals", stepwise_literals, 1)
+    if stepwise_literals > MOST_LITERALS:
         raise ValueError(
             f"stepwise_literals: expected at most {MOST_LITERALS}, got {stepwise_literals}"
         )
