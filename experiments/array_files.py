@@ -1,6 +1,7 @@
 """Arrays from files that other tools have saved: .npy, .npz and .csv; nothing in them is run."""
 
 import csv
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mofn_jax import checks
+
+_MISSING = ("", "na", "n/a", "null", "none", "?")  # not the names of columns
 
 
 def load_array(name: str, file: str, shape: Sequence[int | None] | None = None) -> np.ndarray:
@@ -21,13 +24,13 @@ def load_array(name: str, file: str, shape: Sequence[int | None] | None = None) 
     Raises:
       ValueError: naming it and the file, that is not there, cannot be read or holds something else.
     """
-    path, _, key = file.partition(":")
+    path, key = file, ""
+    if not Path(file).exists():  # names of files may have colons too
+        path, _, key = file.rpartition(":") if ".npz:" in file else (file, "", "")
     readers = {".npy": _load_npy, ".npz": _load_npz, ".csv": _load_csv}
     suffix = checks.known(f"{name} (ending of {path})", Path(path).suffix, readers)
     if not Path(path).is_file():
         raise ValueError(f"{name}: no file {path}")
-    if key and suffix != ".npz":
-        raise ValueError(f"{name}: {path} holds one array, none is named {key!r} in it")
     try:
         array = readers[suffix](name, path, key)
     except _Refused:
@@ -70,12 +73,14 @@ def _load_csv(name: str, path: str, key: str) -> np.ndarray:
     with open(path, encoding="utf-8-sig", newline="") as lines:  # without a byte-order mark
         first = next(csv.reader(lines), [])
         lines.seek(0)
-        if any(";" in field for field in first):
-            raise _Refused(f"{name}: {path} is parted by semicolons; expected commas")
+        for mark, what in ((";", "semicolons"), ("\t", "tabs")):
+            if any(mark in field for field in first):
+                raise _Refused(f"{name}: {path} is parted by {what}; expected commas")
         try:
-            return np.loadtxt(
-                lines, delimiter=",", quotechar='"', skiprows=int(_is_header(first)), ndmin=2
-            )
+            with warnings.catch_warnings(action="ignore"):  # of a file without rows
+                return np.loadtxt(
+                    lines, delimiter=",", quotechar='"', skiprows=int(_is_header(first)), ndmin=2
+                )
         except ValueError as error:
             if isinstance(error, UnicodeDecodeError):
                 raise
@@ -83,7 +88,7 @@ def _load_csv(name: str, path: str, key: str) -> np.ndarray:
 
 
 def _is_header(fields: Sequence[str]) -> bool:
-    """Whether none of the fields is a number."""
+    """Whether none of the fields is a number, nor missing."""
 
     def is_number(field: str) -> bool:
         try:
@@ -92,4 +97,4 @@ def _is_header(fields: Sequence[str]) -> bool:
             return False
         return True
 
-    return not any(map(is_number, fields))
+    return not any(is_number(field) or field.strip().lower() in _MISSING for field in fields)

@@ -88,6 +88,7 @@ def main(argv: Sequence[str]) -> None:
     cases = [(size, activation) for size in options.sizes for activation in options.activations]
     workdir = Path(options.workdir).expanduser()
     with kept.alone_in(workdir):
+        kept.open_folder(workdir, options)
         table = measure_cases(workdir, cases, sizes, options.seed)
     print(table)
     print(f"\n{machine()}\nwritten to {workdir}")

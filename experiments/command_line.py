@@ -70,15 +70,24 @@ def define_seed(values: flags.FlagValues, about: str) -> None:
 
 
 def define_folder(
-    values: flags.FlagValues, name: str, default: str | None, about: str, *, is_written: bool = True
+    values: flags.FlagValues,
+    name: str,
+    default: str | None,
+    about: str,
+    *,
+    is_written: bool = True,
+    may_be_empty: bool = False,
 ) -> None:
     """Defines the flag of a folder that is there or can be made, and written to if it will be."""
     flags.DEFINE_string(name, default, about, flag_values=values)
 
     def check(folder: str | None) -> bool:
-        if not folder:
+        if folder is None or (not folder and may_be_empty):
             return True
-        path = Path(folder).expanduser().absolute()
+        try:
+            path = checks.path(name, folder)
+        except ValueError as error:
+            raise flags.ValidationError(str(error)) from error
         there = next(place for place in (path, *path.parents) if place.exists())
         if not there.is_dir():
             raise flags.ValidationError(f"{there} is not a folder")
@@ -101,9 +110,10 @@ def define_compilation_cache(values: flags.FlagValues) -> None:
     define_folder(
         values,
         "compilation_cache",
-        f"{os.environ.get('XDG_CACHE_HOME', '~/.cache')}/mofn_jax",
+        f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/mofn_jax",
         "Folder in which what is compiled is kept for later runs; empty for none.",
         is_written=False,  # JAX goes on without it
+        may_be_empty=True,
     )
 
 
@@ -111,29 +121,50 @@ def use_compilation_cache(options: flags.FlagValues) -> None:
     """Has JAX keep what it compiles in the folder that the flag names, if it names one."""
     if options.compilation_cache:
         folder = Path(options.compilation_cache).expanduser()
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:  # letters that the locale does not have, nor JAX
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def numbers(
-    name: str, words: Sequence[str], kind: Callable[[str], Any] = float, *, least: int = 0
+    name: str,
+    words: Sequence[str],
+    kind: Callable[[str], Any] = float,
+    *,
+    least: int = 0,
+    most: int | None = None,
 ) -> list[Any]:
     """The numbers that a list flag holds, of a kind: float or int.
 
     Raises:
-      flags.Error: a word is not such a number, finite and not below the least.
+      flags.Error: a word is not such a number, finite, not below the least nor above the most.
     """
     values: list[Any] = []
     for word in words:
         try:
             if kind is int:
-                values.append(checks.at_least(name, int(word), least))
+                values.append(checks.at_least(name, int(word), least, largest=most))
             else:
                 values.append(checks.number(name, kind(word), least))
         except ValueError:
             what = "an integer" if kind is int else "a number"
-            raise flags.Error(f"{name}: {word!r} is not {what} of at least {least}") from None
+            limit = "" if most is None else f" and at most {most}"
+            raise flags.Error(
+                f"{name}: {word!r} is not {what} of at least {least}{limit}"
+            ) from None
     return values
+
+
+def seeds(options: flags.FlagValues) -> list[int]:
+    """The different seeds that the flag of that name asks for.
+
+    Raises:
+      flags.Error: as `numbers`.
+    """
+    return list(dict.fromkeys(numbers("seeds", options.seeds, int, most=checks.LARGEST_SEED)))
 
 
 def choices(options: flags.FlagValues) -> dict[str, list[Any]]:

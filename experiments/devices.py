@@ -41,17 +41,21 @@ def start(options: flags.FlagValues) -> Mesh | None:
     Raises:
       flags.Error: several processes not described in full, or a mesh that is none.
     """
+    sizes = None if options.mesh is None else _sizes(options.mesh)
     several = (options.coordinator, options.num_processes, options.process_id)
     if any(flag is not None for flag in several):
         if None in (*several, options.mesh):
             raise flags.Error(
                 "several processes need --coordinator, --num_processes, --process_id and --mesh"
             )
+        host, _, port = options.coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise flags.Error(f"coordinator: expected HOST:PORT, got {options.coordinator!r}")
         jax.distributed.initialize(*several)
-    if options.mesh is None:
+    if sizes is None:
         return None
     try:
-        return mofn.make_mesh(_sizes(options.mesh))
+        return mofn.make_mesh(sizes)
     except ValueError as error:
         raise flags.Error(str(error)) from error
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 from absl import flags
 from jax.sharding import Mesh
@@ -91,9 +92,13 @@ def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     command_line.use_compilation_cache(options)
     command_line.choices(options)  # before other processes are waited for
-    mesh, first = devices.start(options), devices.is_first_process()
-    params = mofn.restore_params(options.params) if options.params else None
     dataset = mofn.load_dataset(options.dataset, data_dir=options.data_dir, seed=options.seed)
+    mesh, first = devices.start(options), devices.is_first_process()
+    params = None
+    if options.params is not None:
+        params = mofn.restore_params(options.params)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+            raise ValueError(f"params: those in {options.params} hold NaN or infinity")
     network = make_network(options.network, options.activation, dataset)
     some = dataset.train.inputs[:2]
     # Those to restore are looked at too: whether they are of this network.
@@ -135,12 +140,14 @@ def explain(
       workdir: where to write; None for another process than the first.
     """
     examples, held_out = sides(dataset, options.num_examples)
+    # What a run of the same flags has left whole is replaced when all is there again.
+    was_done = workdir is not None and (workdir / "answers.txt").exists()
     results: list[mofn.LayerRules] = []
     with UnitBar(disable=workdir is None) as bar:
 
         def finish(result: mofn.LayerRules) -> None:
             results.append(result)
-            if workdir is not None:
+            if workdir is not None and not was_done:
                 outputs.write_results(workdir, results)
 
         mofn.extract_network(
@@ -161,6 +168,8 @@ def explain(
         )
     if workdir is None:
         return
+    if was_done:
+        outputs.write_results(workdir, results)
     print(outputs.summary(results))
     others = "the same table as the test examples: no others to measure them on"
     if held_out is not None:

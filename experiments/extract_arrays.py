@@ -35,6 +35,7 @@ def define_flags(values: flags.FlagValues) -> None:
         "kind", "softmax", ["softmax", "hidden"], "The layer's kind.", flag_values=values
     )
     flags.DEFINE_string("name", "layer", "What to call the layer.", flag_values=values)
+    flags.register_validator("name", lambda name: name.strip(". /"), "it is no name", values)
     flags.DEFINE_string("weights", None, "[inputs, units].", flag_values=values, required=True)
     flags.DEFINE_bool(
         "transpose_weights", False, "The weights are [units, inputs].", flag_values=values
@@ -135,7 +136,8 @@ def load_predictions(options: flags.FlagValues, num_examples: int) -> np.ndarray
     if found.ndim > 1 and found.shape[1:] != (1,):
         return load_array("outputs", options.outputs, [num_examples, None]).argmax(1)
     classes = found.reshape(-1)
-    whole = classes.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = classes.astype(np.int64)
     try:
         return checks.class_labels(
             "outputs", whole if (whole == classes).all() else classes, None, num_examples

@@ -13,12 +13,20 @@ from typing import Any, cast
 import numpy as np
 from absl import flags
 
-from mofn_jax import outputs
+from mofn_jax import checks, outputs
 
 # Flags that say where things are, and with what it is computed: no result depends on them.
 _NO_MATTER = (
     *("workdir", "data_dir", "trained", "compilation_cache"),
     *("memory_budget", "mesh", "coordinator", "num_processes", "process_id"),
+)
+
+# What scripts write into their folders.
+_WRITTEN = (
+    *("params", "layers.csv", "rules.json", "rules.txt", "landscape.png", "answers.txt"),
+    *("cases", "landscape.csv", "landscape.md", "softmax_rules.txt"),
+    *(f"{name}.{end}" for name in ("gap", "budgets") for end in ("csv", "md", "png")),
+    *("benchmark.json", "benchmark.txt"),
 )
 
 
@@ -53,7 +61,7 @@ def alone_in(folder: Path, *, wait: bool = False) -> Iterator[None]:
 def check_folder(
     folder: Path, options: flags.FlagValues, *, may_differ: Sequence[str] = ()
 ) -> None:
-    """Asks that a folder has no results, or those of the same flags.
+    """Asks that a folder has no results, or those of the same flags, and nobody else's files.
 
     Args:
       folder: where results are kept.
@@ -62,15 +70,27 @@ def check_folder(
         name folders or devices.
 
     Raises:
-      flags.Error: the folder holds results of other flags.
+      flags.Error: the folder holds results of other flags, or files of others that would be
+        replaced, or is one of a trained network.
     """
+    values = options.flag_values_dict()
+    if "trained" in values:
+        trained, own = (Path(p).expanduser().resolve() for p in (values["trained"], folder))
+        if trained in (own, *own.parents):
+            raise flags.Error(f"workdir: {folder} is inside of --trained; choose another --workdir")
     path = folder / "config.json"
     if not path.exists():
+        found = sorted(name for name in _WRITTEN if (folder / name).exists())
+        if found:
+            raise flags.Error(
+                f"{folder} holds files that are no results of this script ({', '.join(found)}); "
+                "choose another --workdir"
+            )
         return
-    before = read_json(path)
+    before = read_json(path, dict)
     changed = [
         name
-        for name, value in options.flag_values_dict().items()
+        for name, value in values.items()
         if name not in (*may_differ, *_NO_MATTER) and before.get(name) != value
     ]
     if changed:
@@ -89,14 +109,14 @@ def open_folder(folder: Path, options: flags.FlagValues, *, may_differ: Sequence
     outputs.write_config(folder, options.flag_values_dict())
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+def read_json(path: Path, kind: type) -> Any:
+    """What a JSON file holds, an object or a list.
 
     Raises:
-      ValueError: naming a file that is none.
+      ValueError: naming a file that does not.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return checks.instance("its content", json.loads(path.read_text(encoding="utf-8")), kind)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read ({error}); without it, it is made anew") from error
 
@@ -106,7 +126,10 @@ def kept_rows(path: Path, row: type, make: Callable[[], Iterable[Any]]) -> list[
     if not path.exists():
         rows = [one._asdict() for one in make()]
         outputs.write_text(path, json.dumps(rows, indent=1))
-    return [row(**fields) for fields in read_json(path)]
+    try:
+        return [row(**fields) for fields in read_json(path, list)]
+    except TypeError as error:
+        raise ValueError(f"{path} holds no rows ({error}); without it, it is made anew") from error
 
 
 def over_seeds(rows: Sequence[Any], keys: Sequence[str], values: Sequence[str]) -> list[Any]:

@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     command_line.use_compilation_cache(options)
     chosen = {**command_line.choices(options), "positions": options.positions}
     shown = command_line.numbers("shown_betas", options.shown_betas)
-    seeds = command_line.numbers("seeds", options.seeds, int)
+    seeds = command_line.seeds(options)
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     workdir = Path(options.workdir).expanduser()
     which = ["networks", "activations", "seeds", "searches", "layers", "shown_betas"]
@@ -89,6 +89,7 @@ def main(argv: Sequence[str]) -> None:
     if not options["shown_betas"].using_default_value:
         for beta in shown:
             checks.known("shown_betas", beta, chosen["betas"])
+    shown = [beta for beta in shown if beta in chosen["betas"]] or chosen["betas"]
     trained.check_layers(options.layers, cases, options)
     with kept.alone_in(workdir):
         kept.open_folder(workdir, options, may_differ=which)
@@ -186,7 +187,10 @@ def rules_of_softmax(folder: Path, searches: Sequence[str], choices: Sequence[Ch
     text = ""
     for search in searches:
         path = folder / f"softmax-{search}.rules.json"
-        rules = mofn.rules_from_json(path.read_text(encoding="utf-8")) if path.exists() else ()
+        try:
+            rules = mofn.rules_from_json(path.read_text(encoding="utf-8")) if path.exists() else ()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         for choice in choices:
             lines = [f"{rule}\n" for rule in rules if (rule.beta, rule.max_literals) == choice]
             if lines:
@@ -227,7 +231,12 @@ def table(means: Sequence[Any]) -> str:
             f"{row.literals:.1f} · {row.complexity:.3f}"
         )
     heads = [f"{search}, {name_of(choice)}" for search, choice in columns]
-    first = ["network (test accuracy)", "layer (inputs → units)", "constant units", "seeds"]
+    first = [
+        f"network ({'test ' * are_held_out}accuracy)",
+        "layer (inputs → units)",
+        "constant units",
+        "seeds",
+    ]
     table = [[*first, "constant rule", *heads]]
     table += [["---"] * len(table[0])]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]

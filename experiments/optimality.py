@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
     command_line.use_compilation_cache(options)
     betas = command_line.numbers("betas", options.betas)
     budgets = command_line.numbers("budgets", options.budgets, int, least=1)
-    seeds = command_line.numbers("seeds", options.seeds, int)
+    seeds = command_line.seeds(options)
     check_cases(options, betas, budgets, seeds)
     workdir = Path(options.workdir).expanduser()
     with kept.alone_in(workdir):
@@ -124,13 +124,13 @@ def answer_questions(
         return workdir / "cases" / f"{kind}-{trained.name(case, options)}{end}.json"
 
     gaps: list[GapRow] = []
-    for case in cases("gap", options.tables, ["SmallMLP"]):
+    for case in cases("gap", options.tables if betas else [], ["SmallMLP"]):
         make = partial(gap_rows, betas, case, options)
         gaps += kept.kept_rows(path("gap", case), GapRow, make)
     if gaps:
         write_gaps(workdir, gaps)
     errors: list[BudgetRow] = []
-    for case in cases("budgets", options.datasets, options.networks):
+    for case in cases("budgets", options.datasets if budgets else [], options.networks):
         for layer in options.layers:
             rows = partial(budget_rows, budgets, case, layer, options)
             errors += kept.kept_rows(path("budgets", case, f"-{layer}"), BudgetRow, rows)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from absl import flags
 
 from experiments import command_line
+from mofn_jax import checks
 from mofn_jax.data import import_tfds
 
 
@@ -42,16 +43,16 @@ def define_flags(values: flags.FlagValues) -> None:
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     tfds = import_tfds()
-    manual_dir = Path(options.manual_dir).expanduser()
+    manual_dir = checks.path("manual_dir", options.manual_dir)
     if not manual_dir.is_dir():
         sys.exit(f"--manual_dir: no folder {manual_dir}")
-    data_dir = options.data_dir and os.path.expanduser(options.data_dir)
+    data_dir = options.data_dir and os.fspath(checks.path("data_dir", options.data_dir))
     try:
         builder = tfds.builder(options.dataset, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         sys.exit(f"--dataset: TensorFlow Datasets has no {options.dataset!r}")
-    except (AssertionError, ValueError) as error:
-        sys.exit(f"--dataset: {error}")
+    except (AssertionError, TypeError, ValueError, ImportError) as error:
+        sys.exit(f"--dataset: {' '.join(str(error).split())}")
     if builder.data_path.exists():
         print(f"{options.dataset} is already prepared in {builder.data_dir}")
         return
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
 
 def prepare(tfds: ModuleType, builder: Any, manual_dir: Path) -> None:
     """Prepares the builder's dataset from the archives in the folder, and from nothing else."""
-    from tensorflow_datasets.core.download import checksums
+    from tensorflow_datasets.core.download import checksums, extractor
 
     names = {url: _file_name(url, info) for url, info in (builder.url_infos or {}).items()}
     missing = sorted({name for name in names.values() if not (manual_dir / name).is_file()})
@@ -90,7 +91,9 @@ def prepare(tfds: ModuleType, builder: Any, manual_dir: Path) -> None:
         except ValueError as error:
             if any(url in str(error) for url in names.keys() - found.keys()):
                 sys.exit(lack)
-            raise
+            sys.exit(f"--manual_dir: {manual_dir}: {checks.reason(error)}")
+        except (OSError, EOFError, extractor.ExtractError) as error:
+            sys.exit(f"--manual_dir: {manual_dir}: {checks.reason(error)}")
 
 
 def _file_name(url: str, info: Any) -> str:

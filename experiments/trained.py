@@ -15,6 +15,7 @@ from tqdm import tqdm
 import mofn_jax as mofn
 from experiments import command_line, devices, kept
 from mofn_jax import outputs
+from mofn_jax.training import check_can_save
 
 # What to train, by name.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -207,11 +208,16 @@ def train_or_restore(case: Case, options: flags.FlagValues) -> Trained:
         if done.exists():
             params = mofn.restore_params(folder / "params")
         else:
+            check_can_save(folder / "params")
             params, history = train(network, dataset, _num_epochs(case, options), case.seed)
             mofn.save_params(folder / "params", params)
             values = {name: values.tolist() for name, values in history.items()}
             outputs.write_text(done, json.dumps(values, indent=1))
-    return Trained(network, params, dataset, kept.read_json(done)["test_accuracy"][-1])
+    try:
+        test_accuracy = float(kept.read_json(done, dict)["test_accuracy"][-1])
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{done} holds no test accuracy; without it, it is made anew") from error
+    return Trained(network, params, dataset, test_accuracy)
 
 
 def cases(

@@ -19,6 +19,8 @@ from mofn_jax.thresholds import softmax_targets
 
 _PRIOR = 0.5  # examples of either kind that are added to each count, as Jeffreys' prior does
 
+_MOST_TARGETS = 2**30  # of all classes on all examples; beyond that labels are no classes
+
 
 class Answers(NamedTuple):
     """Rules of the classes, and the class that they give together.
@@ -93,10 +95,16 @@ def answer_from_rules(
         tables.append(np.log((on + _PRIOR) / (all_ - on + _PRIOR)))
     answers = Answers(rules, tuple(tables), np.nan, np.nan)
     tree = DecisionTreeClassifier(max_leaf_nodes=max(2, answers.num_literals + 1), random_state=0)
-    tree.fit(_as_float32(inputs), predictions)
+    # Trees read float32: what is beyond it is scaled, which moves no example past another.
+    scale = min(1.0, 1e30 / max(1.0, float(np.abs(inputs).max())))
+
+    def as_float32(some: np.ndarray) -> np.ndarray:
+        return np.clip(some * scale, -1e32, 1e32).astype(np.float32)
+
+    tree.fit(as_float32(inputs), predictions)
 
     def fidelities(inputs: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
-        says = answers.answer(inputs), tree.predict(_as_float32(inputs))
+        says = answers.answer(inputs), tree.predict(as_float32(inputs))
         of_rules, of_tree = (float((one == predictions).mean()) for one in says)
         return of_rules, of_tree
 
@@ -151,21 +159,15 @@ def explain_predictions(
         held_out = _held_out(held_out, inputs.shape[1], num_classes)
     check_extraction(max_literals=max_literals, **options)
     checks.at_least("max_literals", max_literals, 1)
-    if num_classes * len(inputs) > options.get("memory_budget", 2**29):
+    if num_classes * len(inputs) > _MOST_TARGETS:
         raise ValueError(
-            f"predictions: class {num_classes - 1} makes {num_classes} classes, too many for the "
-            f"memory_budget with {len(inputs)} examples; expected classes from 0 without gaps"
+            f"predictions: class {num_classes - 1} makes {num_classes} classes, too many for "
+            f"{len(inputs)} examples; expected classes from 0 without gaps"
         )
     targets = softmax_targets(predictions, num_classes)
     front = extract_layer(None, inputs, targets, max_literals=max_literals, **options)
     rules = select_rules(front, max_literals=max_literals)
     return answer_from_rules(rules, inputs, predictions, held_out=held_out)
-
-
-def _as_float32(inputs: np.ndarray) -> np.ndarray:
-    """Inputs as scikit-learn's trees read them, those beyond float32 at its ends."""
-    limits = np.finfo(np.float32)
-    return np.clip(inputs, limits.min, limits.max).astype(np.float32)
 
 
 def _held_out(

@@ -163,12 +163,13 @@ def _turned_as_seen(layer: Layer) -> Layer:
     """
     shape = layer.activations.shape
     pairs = np.random.default_rng(0).integers(0, shape[:-1], (_NUM_PAIRS, len(shape) - 1))
-    sums, _ = unit_sums(layer, pairs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums, _ = unit_sums(layer, pairs)
     order = np.argsort(sums, axis=0, kind="stable")
     seen = layer.activations[tuple(pairs.T)].astype(np.float64)
     steps = np.diff(np.take_along_axis(seen, order, axis=0), axis=0)
     rise, fall = np.maximum(steps, 0).sum(0), -np.minimum(steps, 0).sum(0)
-    varies = rise + fall > 0
+    varies = (rise + fall > 0) & np.isfinite(sums).all(0)  # it is not known of sums too large
     less, more = np.minimum(rise, fall)[varies], np.maximum(rise, fall)[varies]
     if varies.any() and np.median(less / more) > 0.5:
         raise ValueError(

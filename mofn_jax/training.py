@@ -248,7 +248,7 @@ def save_params(path: str | os.PathLike[str], params: Params) -> None:
         raise OSError(
             errno.ENOSPC, f"parameters may need {num_bytes} bytes, more than left", str(path)
         )
-    # Made elsewhere, as Orbax takes no folder with brackets in its name; then copied beside its
+    # Made elsewhere, as Orbax takes no brackets, backslashes, ... in names; then copied beside its
     # place, and moved there when it is whole: a kill loses neither new nor old ones.
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere,
@@ -269,7 +269,12 @@ def save_params(path: str | os.PathLike[str], params: Params) -> None:
         if path.exists():
             shutil.copymode(path, new)
             path.rename(old)
-        new.rename(path)
+        try:
+            new.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
 
 
 def check_can_save(path: str | os.PathLike[str]) -> Path:
@@ -313,13 +318,15 @@ def restore_params(path: str | os.PathLike[str]) -> Params:
     if not all((path / mark).is_file() for mark in _MARKS):
         raise ValueError(f"path: no parameters in {path}")
     try:
-        # Each value by itself first: of a damaged one, Orbax's threads print more than they raise.
-        files = {"driver": "file", "path": f"{path}/"}
-        store = tensorstore.KvStore.open({"driver": "ocdbt", "base": files}).result()
-        for key in store.list().result():
-            store.read(key).result()
-        with _quiet(), _checkpointer() as checkpointer:
-            return checkpointer.restore(path)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere:
+            copy = shutil.copytree(path, Path(elsewhere) / "copy")  # of a name that Orbax takes
+            # Each value by itself first: of a damaged one, its threads print more than they raise.
+            files = {"driver": "file", "path": f"{copy}/"}
+            store = tensorstore.KvStore.open({"driver": "ocdbt", "base": files}).result()
+            for key in store.list().result():
+                store.read(key).result()
+            with _quiet(), _checkpointer() as checkpointer:
+                return checkpointer.restore(copy)
     except Exception as error:  # of many kinds, as what is damaged
         raise ValueError(
             f"path: parameters in {path} cannot be read ({checks.reason(error)})"

@@ -305,6 +305,130 @@ CASES = [
         {"examples": [-1]},
         "examples: expect",
     ),
+    # what a reviewer got through
+    (mofn.information_gain, [[1, 2], [0, 1], 2, 2**31], {}, "num_classes: .*at most 2147483647"),
+    (mofn.select, [FRONT._replace(num_examples=0), 0.1], {}, "front.num_examples: expected an int"),
+    (
+        mofn.select,
+        [FRONT._replace(units=((), (), ())), 0.1],
+        {},
+        "front.units: expected at least on",
+    ),
+    (
+        mofn.select,
+        [FRONT._replace(on_counts=[1]), 0.1],
+        {},
+        "front.on_counts: expected an integer fo",
+    ),
+    (mofn.select, [FRONT._replace(on_counts=[1, 2, 99]), 0.1], {}, "front.on_counts: .*in 0..40"),
+    (mofn.refine_front, [FRONT, INPUTS[::-1], TARGETS], {}, "inputs: .*not those that the front"),
+    (extract, [INPUTS, TARGETS], {"search": max}, "search: expected a Search"),
+    (extract, [INPUTS, TARGETS], {"search": mofn.MLP}, "search: expected a Search"),
+    (
+        extract,
+        [INPUTS.astype(np.int64) + 2**60, TARGETS],
+        {},
+        r"inputs: expected integers up to 2\*\*53",
+    ),
+    (extract, [list(MASKED), TARGETS], {}, "inputs: holds values under a mask"),
+    (
+        score,
+        [INPUTS, TARGETS, ORDER._replace(ranks=ORDER.ranks[:, :3])],
+        {},
+        "order: expected one t",
+    ),
+    (mofn.score_unit, [[[1]], [1], [1]], {}, "literals: expected uint32"),
+    (
+        mofn.literal_truth,
+        [mofn.Literals([], np.zeros(3), []), INPUTS],
+        {},
+        "literals.inputs: has no",
+    ),
+    (mofn.provable_literals, [True], {}, "num_inputs: expected an integer"),
+    (
+        mofn.patches,
+        [CONVOLUTION._replace(inputs=IMAGES * np.nan), (0, 0)],
+        {},
+        "layer.inputs: holds N",
+    ),
+    (
+        explain,
+        [],
+        {"held_out": LAYER._replace(activations=SUMS * np.nan)},
+        "held_out.activations: h",
+    ),
+    (explain, [], {"held_out": LAYER._replace(kind="softmax")}, "held_out: expected kind dense"),
+    (mofn.explain_layer, [LAYER._replace(name=3)], {}, "layer.name: expected a str"),
+    (
+        mofn.explain_layer,
+        [LAYER._replace(kind="conv")],
+        {},
+        "layer.weights: .* are not those of kin",
+    ),
+    (
+        mofn.explain_layer,
+        [LAYER._replace(kind="softmax", predictions=LABELS + 7)],
+        {},
+        "layer.predictions: expected labels in 0..2",
+    ),
+    (
+        mofn.patches,
+        [
+            CONVOLUTION._replace(convolution=mofn.Convolution((0, 1), (1, 1), ((0, 0), (0, 0)))),
+            (0, 0),
+        ],
+        {},
+        "layer.convolution.strides: expected an integer of at least 1",
+    ),
+    (
+        mofn.patches,
+        [
+            CONVOLUTION._replace(convolution=mofn.Convolution((2, 2), (1, 1), ((0, 0), (0, 0)))),
+            (0, 0),
+        ],
+        {},
+        r"layer.activations: expected positions \[2, 2\]",
+    ),
+    (
+        capture,
+        [WINE.train.inputs],
+        {"call_kwargs": {1: 2}},
+        "call_kwargs: expected arguments by na",
+    ),
+    (
+        mofn.capture_layers,
+        [mofn.MLP, PARAMS, WINE.train.inputs],
+        {},
+        "network: expected a Linen mod",
+    ),
+    (mofn.capture_layers, [NETWORK, {"a": "text"}, INPUTS], {}, r"params \(a\): expected an array"),
+    (mofn.capture_layers, [lambda p, x: p["a"], {}, INPUTS], {}, "network: it cannot be traced"),
+    (
+        mofn.capture_layers,
+        [lambda p, x: x @ p, WEIGHTS * np.nan, INPUTS],
+        {"predictions": LABELS},
+        "params: the weights of .* hold NaN",
+    ),
+    (
+        mofn.capture_layers,
+        [lambda p, x: x @ p, WEIGHTS, np.full((4, 5), 2**32 + 1)],
+        {},
+        "inputs: too large",
+    ),
+    (network, [], {"held_out_predictions": [0]}, "held_out_predictions: expected with predictions"),
+    (mofn.train, [np.zeros(3, np.uint32), NETWORK, WINE], {}, "key: expected one key"),
+    (
+        mofn.train,
+        [KEY, NETWORK, WINE._replace(num_classes=None)],
+        {},
+        "dataset.num_classes: expect",
+    ),
+    (mofn.make_mesh, [{"units": 2**33, "examples": 2**31}], {}, "mesh: .*devices"),
+    (mofn.load_dataset, ["wine"], {"data_dir": "~nobody_at_all/x"}, "data_dir: expected a path"),
+    (mofn.save_params, ["a\0b", PARAMS], {}, "path: expected a path"),
+    (mofn.format_rule, [RULE, [None] * 3], {}, "input_names: expected a str"),
+    (report.rows_to_csv, [[1]], {}, "rows: expected NamedTuples of one kind"),
+    (plots.plot_landscape, [[1]], {}, "rows: expected at least one, as layer_rows"),
 ]
 
 
@@ -358,3 +482,39 @@ def test_what_is_legal_stays_legal():
     values = jax.vmap(gain, (1, None, None))(INPUTS, LABELS, 0.0)
     assert values.shape == (5,)
     assert mofn.explain_layer(LAYER, betas=(b for b in [0.1]), search="weight_order").rules[0.1]
+
+
+def test_numbers_of_every_width():
+    options = {
+        "search": "stepwise",
+        "stepwise_literals": np.int8(3),
+        "memory_budget": np.int16(30_000),
+    }
+    narrow = mofn.extract_layer(WEIGHTS, INPUTS, TARGETS, **options)
+    wide = mofn.extract_layer(WEIGHTS, INPUTS, TARGETS, search="stepwise", stepwise_literals=3)
+    assert str(narrow) == str(wide)
+    assert mofn.complexity(np.uint8(1), np.uint8(255), 300) == mofn.complexity(1, 255, 300)
+    assert mofn.complexity(2, np.array([100], np.int8), 200) == mofn.complexity(2, 100, 200)
+    many = FRONT._replace(num_examples=200_000)
+    for beta in (np.float16(0.375), jnp.bfloat16(0.375), np.array(0.375), 2**100, np.int8(1)):
+        assert mofn.select(many, beta) == mofn.select(many, float(beta))
+    result = mofn.explain_layer(LAYER, betas=np.array([0.1]), search="weight_order")
+    assert result.at(beta=0.1) == result.at(beta=np.float64(0.1))
+    labels = jnp.array(LABELS, jnp.int4)
+    assert mofn.explain_predictions(INPUTS, labels, search="weight_order").rules
+
+
+def test_inputs_beyond_float32():
+    large = INPUTS.astype(np.float64) * 1e39
+    answers = mofn.explain_predictions(
+        large, LABELS, search="weight_order", held_out=(large, LABELS)
+    )
+    assert answers.fidelity == answers.held_out_fidelity
+    assert 0 <= answers.tree_fidelity <= 1
+
+
+def test_a_search_may_take_its_options_by_place():
+    def search(literals, inputs, targets, max_literals=None, resources=None):
+        return FRONT
+
+    assert extract(INPUTS, TARGETS, search=search) is FRONT

@@ -69,6 +69,7 @@ def test_numbers_of_numpy_become_those_of_json():
         ("[" * 100_000, "recursion"),
         ("[3]", r"rules\[0\]: expected a dict, got 3"),
         (3, "must be str, bytes or bytearray"),
+        ('{"format": 1, "rules": [], "rules": []}', "a field is there twice"),
     ],
 )
 def test_json_of_other_things(text, message):
@@ -86,14 +87,14 @@ WRONG = {
     "held_out_error": [2, "x", []],
     "held_out_baseline_error": [0.7, True],
     "beta": [-1, "x", float("inf")],
-    "max_literals": [0, 1.5, True],
-    "layer": [None, 3],
+    "max_literals": [0, 1.5, True, 1],
+    "layer": [None, 3, "\udc80"],
     "unit_threshold": ["x", float("nan")],
-    "position": [3, ["a"], [-1], [0.5], "ab"],
+    "position": [3, ["a"], [-1], [0.5], "ab", [], {}],
     "every_position": ["no", 1, None],
-    "kernel_shape": [[0], [[1]], "ab", [1]],
+    "kernel_shape": [[0], [[1]], "ab", [1], [], {}, [2**40, 2**40]],
     "first_input": [-1, 0.5, None],
-    "input_names": ["ab", [1, 2, 3], []],
+    "input_names": ["ab", [1, 2, 3], [], {"a": 1, "b": 2, "c": 3}],
     "size": [1],
 }
 WRONG_LITERAL = {

@@ -141,8 +141,14 @@ def test_nothing_of_the_users_is_replaced(tmp_path):
     (tmp_path / "mixed/today.txt").write_text("keep me")
     mofn.save_params(tmp_path / "deep", params)
     (tmp_path / "deep/d/today.txt").write_text("keep me")
+    for name in ("hidden", "outer"):
+        mofn.save_params(tmp_path / name, params)
+    (tmp_path / "hidden/_NOTES").write_text("keep me")
+    (tmp_path / "outer/mine").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/there").symlink_to(tmp_path / "notes")
     before = files_of(tmp_path)
-    for name in ("notes", "file", "mixed", "deep"):
+    for name in ("notes", "file", "mixed", "deep", "hidden", "outer", "links"):
         with pytest.raises(
             ValueError, match=f"path: .*{name} holds something else than parameters"
         ):
@@ -159,6 +165,35 @@ def test_an_empty_folder_and_a_link_to_earlier_parameters_are_taken(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert same(mofn.restore_params(tmp_path / "empty"), second)
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "link"}
+
+
+@pytest.mark.parametrize("name", ["lr=[0.1]/params", "a[1]", "x\\y/params", "größe ≥ 1"])
+def test_names_of_every_kind(tmp_path, name):
+    for value in (1, 2):
+        mofn.save_params(tmp_path / name, {"kernel": np.full(3, value)})
+        assert same(mofn.restore_params(tmp_path / name), {"kernel": np.full(3, value)})
+    top = name.split("/")[0]
+    assert [path.name for path in tmp_path.iterdir()] == [top]
+
+
+def test_not_in_place_of_where_one_works(tmp_path, monkeypatch):
+    (tmp_path / "here/below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here/below")
+    for path in (".", "..", tmp_path, "/"):
+        with pytest.raises(ValueError, match="is where this process works"):
+            mofn.save_params(path, {"kernel": np.ones(3)})
+
+
+def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+
+    def denied(path, **options):
+        options["onerror"](PermissionError(13, "Permission denied", str(path)))
+        yield from ()
+
+    monkeypatch.setattr(training.os, "walk", denied)
+    with pytest.raises(PermissionError):
+        mofn.save_params(tmp_path / "mine", {"kernel": np.ones(3)})
 
 
 @pytest.mark.parametrize("when", ["while they are saved", "full"])
@@ -190,6 +225,9 @@ def test_earlier_parameters_outlive_a_failure(tmp_path, monkeypatch, when):
         ({"a": {"b": "text"}}, r"params\['a'\]\['b'\]: expected an array of numbers"),
         ({"a": np.array([None])}, r"params\['a'\]: expected an array of numbers"),
         ({"a": jax.random.key(0)}, r"params\['a'\]: expected an array"),
+        ({"a": np.zeros((0, 3))}, r"params\['a'\]: expected an array of numbers, got .* \[0, 3\]"),
+        ({1: np.ones(3)}, "expected names as keys"),
+        ({"a.b": np.ones(1), "a": {"b": np.zeros(1)}}, "names with dots in them coincide"),
     ],
 )
 def test_what_are_no_parameters(tmp_path, params, message):

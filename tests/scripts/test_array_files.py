@@ -56,6 +56,9 @@ def test_arrays_of_numpy(tmp_path):
     [
         ("1;2\n3;4\n", "is parted by semicolons; expected commas"),
         ("a;b\n1;2\n", "is parted by semicolons; expected commas"),
+        ("1\t2\n3\t4\n", "is parted by tabs; expected commas"),
+        (",class\n0,1\n1,0\n", "is not a table of numbers"),  # with an index before the classes
+        ("NA,NA\n1,2\n", "is not a table of numbers"),
         ("1,2\n3,x\n", "is not a table of numbers"),
         ("1,2\n3\n", "is not a table of numbers"),
         ("1,\n2,3\n", "is not a table of numbers"),
@@ -66,7 +69,6 @@ def test_arrays_of_numpy(tmp_path):
         ("1,nan\n2,3\n", "holds NaN or infinity"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:loadtxt. input contained no data")
 def test_tables_that_are_none(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         load(tmp_path / "x.csv", text)
@@ -126,8 +128,12 @@ def test_names_in_files(tmp_path):
         load(tmp_path / "two.npz")
     with pytest.raises(ValueError, match=r"inputs \(array in .*\): 'c' is not known; expected one"):
         load(tmp_path / "two.npz:c")
-    with pytest.raises(ValueError, match=r"inputs: .*x\.npy holds one array, none is named 'a'"):
+    with pytest.raises(ValueError, match=r"inputs \(ending of .*x\.npy:a\): .* is not known"):
         load(tmp_path / "x.npy:a")
+    np.save(tmp_path / "x:1.npy", TABLE)
+    np.savez(tmp_path / "x:1.npz", a=TABLE, b=TABLE.T)
+    np.testing.assert_array_equal(load(tmp_path / "x:1.npy"), TABLE)
+    np.testing.assert_array_equal(load(tmp_path / "x:1.npz:b"), TABLE.T)
     with pytest.raises(
         ValueError, match=r"inputs: expected shape \[5, any\], got \[3, 2\] \(.*x.npy"
     ):

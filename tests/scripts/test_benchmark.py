@@ -27,6 +27,8 @@ def test_small_sizes(tmp_path, capsys):
     table = (tmp_path / "benchmark.txt").read_text()
     assert len(table.splitlines()) == 1 + len(report["rows"])
     assert table in capsys.readouterr().out
+    with pytest.raises(flags.Error, match="holds results of other flags"):
+        benchmark.main(["benchmark", "--small", "--sizes=S", f"--workdir={tmp_path}"])
 
 
 def test_unknown_size(tmp_path):

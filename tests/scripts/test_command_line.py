@@ -108,6 +108,9 @@ def test_a_folder_that_cannot_be(tmp_path, monkeypatch):
             with pytest.raises(flags.Error, match=f"flag --{flag}=.*file is not a folder"):
                 parsed(define, f"--{flag}={tmp_path / place}")
     assert parsed(define, f"--workdir={tmp_path}/new/one").cache is None
+    for place in ("", "~nobody_at_all/run"):
+        with pytest.raises(flags.Error, match=r"flag --workdir=.*expected a path"):
+            parsed(define, f"--workdir={place}")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert parsed(define, f"--cache={tmp_path}").workdir is None
     with pytest.raises(flags.Error, match=r"flag --workdir=.* cannot be written to"):
@@ -118,6 +121,16 @@ def test_a_folder_that_cannot_be(tmp_path, monkeypatch):
 def test_a_seed_that_is_none(seed):
     with pytest.raises(flags.Error, match="seed"):
         parsed(lambda values: command_line.define_seed(values, ""), f"--seed={seed}")
+
+
+def test_seeds(tmp_path):
+    def define(values):
+        command_line.define_list(values, "seeds", [0], "")
+
+    assert command_line.seeds(parsed(define, "--seeds=2,0,2")) == [2, 0]
+    for seed in ("-1", "0.5", "4294967296"):
+        with pytest.raises(flags.Error, match=f"seeds: '{seed}' is not an integer of at least 0"):
+            command_line.seeds(parsed(define, f"--seeds=0,{seed}"))
 
 
 def test_neither_betas_nor_lengths():

@@ -159,6 +159,11 @@ def test_two_processes_train_and_the_first_one_writes(tmp_path):
         ({"mesh": "units:999"}, flags.Error, "mesh: {'units': 999} takes 999 devices, there are"),
         ({"coordinator": "localhost:1"}, flags.Error, "several processes need --coordinator, --n"),
         ({"process_id": 0, "mesh": "units:2"}, flags.Error, "several processes need --coordinator"),
+        (
+            {"process_id": 0, "num_processes": 1, "mesh": "units:1", "coordinator": "localhost:x"},
+            flags.Error,
+            "coordinator: expected HOST:PORT, got 'localhost:x'",
+        ),
     ],
 )
 def test_bad_flags(tmp_path, options, error, message):
@@ -238,6 +243,30 @@ def test_runs_of_other_flags_and_at_the_same_time_need_another_folder(tmp_path):
     assert before.keys() == after.keys()
     same = {path.name for path in before if before[path] == after[path]}
     assert same >= {"layers.csv", "rules.json", "rules.txt", "answers.txt"}
+
+
+def test_a_rerun_that_is_stopped_leaves_what_was_whole(tmp_path, monkeypatch):
+    run(tmp_path, num_epochs=1, **SMALL)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extract, "answers_of_network", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, num_epochs=1, **SMALL)
+    after = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_parameters_that_are_not_finite(tmp_path, monkeypatch):
+    run(tmp_path / "first", num_epochs=1, **SMALL)
+    params = mofn.restore_params(tmp_path / "first/params")
+    params["dense_0"]["kernel"][0, 0] = np.nan
+    mofn.save_params(tmp_path / "nan", params)
+    with pytest.raises(ValueError, match=r"params: those in .*nan hold NaN"):
+        run(tmp_path / "second", params=tmp_path / "nan", **SMALL)
+    assert not (tmp_path / "second").exists()
 
 
 def test_few_examples_of_some_classes(tmp_path):

@@ -163,7 +163,16 @@ FILES = {"weights": "w", "inputs": "x", "outputs": "o"}
 
 @pytest.mark.parametrize(
     "classes",
-    [[0.5, 1], [-1, 0], [0, 2**31], [0, 3], [float("nan"), 1], ["a", "b"], [[[0]], [[1]]]],
+    [
+        [0.5, 1],
+        [-1, 0],
+        [0, 2**31],
+        [0, 3],
+        [0, 1e300],
+        [float("nan"), 1],
+        ["a", "b"],
+        [[[0]], [[1]]],
+    ],
 )
 def test_classes_that_are_none(arrays, classes):
     np.save(arrays / "o.npy", np.array(classes))
@@ -183,7 +192,10 @@ def test_activations_of_another_layer(arrays):
         run(arrays, **options)
 
 
-@pytest.mark.parametrize("flag", ["--held_out=nan", "--held_out=-0.1", "--seed=-1", "--betas=nan"])
+@pytest.mark.parametrize(
+    "flag",
+    ["--held_out=nan", "--held_out=-0.1", "--seed=-1", "--betas=nan", "--name=..", "--name="],
+)
 def test_numbers_that_are_none(arrays, flag):
     options = [f"--{name}={value}" for name, value in hidden_options(arrays).items()]
     with pytest.raises(flags.Error, match=flag[2:].split("=")[0]):

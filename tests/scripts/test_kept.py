@@ -143,6 +143,35 @@ def test_a_damaged_file_is_named(tmp_path):
     assert (tmp_path / "config.json").read_text() == "{"
 
 
+def test_files_of_others_are_not_replaced(tmp_path):
+    for name in ("rules.txt", "landscape.csv", "params", "cases"):
+        folder = tmp_path / f"with {name}"
+        folder.mkdir()
+        (folder / name).write_text("keep me")
+        (folder / "other.txt").write_text("it may stay")
+        with pytest.raises(flags.Error, match=rf"no results of this script \({name}\)"):
+            kept.open_folder(folder, options())
+        (folder / name).unlink()
+        kept.open_folder(folder, options())
+
+
+def test_not_inside_of_the_trained_networks(tmp_path):
+    for folder in (tmp_path, tmp_path / "wine"):
+        with pytest.raises(flags.Error, match="is inside of --trained"):
+            kept.open_folder(folder, options(trained=str(tmp_path)))
+    kept.open_folder(tmp_path / "run", options(trained=str(tmp_path / "trained")))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "5", '"x"', "{"])
+def test_json_of_another_kind(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config.json cannot be read"):
+        kept.open_folder(tmp_path, options())
+    (tmp_path / "rows.json").write_text('[{"name": "a"}]' if text == "[]" else text)
+    with pytest.raises(ValueError, match=r"rows.json (cannot be read|holds no rows)"):
+        kept.kept_rows(tmp_path / "rows.json", Row, list)
+
+
 def test_devices_make_no_difference(tmp_path):
     kept.open_folder(tmp_path, options(mesh="units:1", memory_budget="1"))
     kept.open_folder(tmp_path, options(mesh="units:2", memory_budget="2"))

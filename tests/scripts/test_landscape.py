@@ -224,3 +224,12 @@ def test_a_complete_table_holds_nothing_out(tmp_path):
     assert "**error on the whole table, where they were found**" in table
     assert "held-out" not in table
     assert "nan" not in table
+
+
+def test_default_betas_to_show_that_are_not_searched(tmp_path):
+    given = flags_of(tmp_path, "run", betas="0.5", activations="relu", layers="softmax")
+    del given["shown_betas"]
+    landscape.main(["landscape", *(f"--{key}={value}" for key, value in given.items())])
+    table = (tmp_path / "run/landscape.md").read_text(encoding="utf-8")
+    assert "beta 0.5" in table
+    assert "**held-out error**" in table
