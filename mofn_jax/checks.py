@@ -75,8 +75,8 @@ def matrix(
         raise ValueError(f"{name}: has no elements (shape {list(array.shape)})")
     if array.dtype.kind == "f":
         for rows in row_slices(array):
-            some = array[rows]
-            if not (np.isfinite(some) | (nan_is_missing & np.isnan(some))).all():
+            is_fit = np.isfinite(array[rows])
+            if not is_fit.all() and not (nan_is_missing and not np.isinf(array[rows]).any()):
                 raise ValueError(f"{name}: holds NaN or infinity; expected finite numbers")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 

@@ -52,7 +52,7 @@ def check_front(name: str, front: RuleFront) -> None:
         if not isinstance(unit, tuple) or not unit or not isinstance(unit[0], Candidate):
             raise ValueError(f"{name}.units: expected at least one Candidate of each unit")
     counts = checks.on_host(f"{name}.on_counts", front.on_counts)
-    if counts.shape != (len(units),) or counts.dtype.kind not in "iu":
+    if counts.shape != (len(units),) or (counts.size and counts.dtype.kind not in "iu"):
         raise ValueError(f"{name}.on_counts: expected an integer for each of {len(units)} units")
     if counts.size and (counts.min() < 0 or counts.max() > num_examples):
         raise ValueError(f"{name}.on_counts: expected integers in 0..{num_examples}")
@@ -212,12 +212,14 @@ def merge_fronts(*fronts: RuleFront) -> RuleFront:
         raise ValueError("fronts: expected at least one, got none")
     first = fronts[0]
     for front in fronts:
-        check_front("fronts", front)
+        checks.instance("fronts", front, RuleFront)
     for other in fronts[1:]:
         if (first.num_examples, first.num_inputs) != (other.num_examples, other.num_inputs) or (
             not np.array_equal(first.on_counts, other.on_counts)
         ):
             raise ValueError("fronts: expected fronts of the same units on the same examples")
+    for front in fronts:
+        check_front("fronts", front)
     return first._replace(
         units=tuple(
             non_dominated(candidate for unit in units for candidate in unit)
