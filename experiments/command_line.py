@@ -41,27 +41,21 @@ def parse(
 def define_list(
     values: flags.FlagValues,
     name: str,
-    default: Sequence[str | float],
+    default: Sequence[str | float] | None,
     about: str,
     *,
     known: Collection[str] | None = None,
     may_be_empty: bool = True,
 ) -> None:
     """Defines a list flag, of known words if they are given; default numbers are written short."""
-    words = [word if isinstance(word, str) else f"{word:g}" for word in default]
-    flags.DEFINE_list(name, words, about, flag_values=values)
+    words = [word if isinstance(word, str) else f"{word:g}" for word in default or ()]
+    flags.DEFINE_list(name, None if default is None else words, about, flag_values=values)
     if known is not None:
         flags.register_validator(
             name, set(known).issuperset, f"one of them is not of {sorted(known)}", values
         )
     if not may_be_empty:
         flags.register_validator(name, lambda words: words != [], "it is empty", values)
-
-
-def define_layers(values: flags.FlagValues, about: str) -> None:
-    """Defines the flag of the names of layers."""
-    flags.DEFINE_list("layers", None, about, flag_values=values)
-    flags.register_validator("layers", lambda layers: layers != [], "it is empty", values)
 
 
 def define_seed(values: flags.FlagValues, about: str) -> None:

@@ -50,7 +50,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("activation", "relu", ACTIVATIONS, "Its nonlinearity.", flag_values=values)
     flags.DEFINE_integer("num_epochs", 20, "Epochs of training.", 1, flag_values=values)
     command_line.define_seed(values, "Of the data's split and of training.")
-    command_line.define_layers(values, "Layers to explain; all by default.")
+    command_line.define_list(
+        values, "layers", None, "Layers to explain; all by default.", may_be_empty=False
+    )
     flags.DEFINE_integer(
         "num_examples", None, "Training examples to find rules on.", 1, flag_values=values
     )

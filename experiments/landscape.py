@@ -65,8 +65,11 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
     define_list("lengths", [3, 10, 40], "Numbers of literals, at most.")
     define_list("shown_betas", [0.01, 1], "Those of the printed table and rules.")
-    command_line.define_layers(
-        values, "The layers to do, beside those done before; by default all."
+    define_list(
+        "layers",
+        None,
+        "The layers to do, beside those done before; by default all.",
+        may_be_empty=False,
     )
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from mofn_jax import checks
-from mofn_jax.extraction import check_extraction, extract_layer
+from mofn_jax.extraction import extract_layer
 from mofn_jax.rules import Rule, check_rules, count_literals, select_rules
 from mofn_jax.thresholds import softmax_targets
 
@@ -157,7 +157,6 @@ def explain_predictions(
         num_classes = int(predictions.max()) + 1
     if held_out is not None:
         held_out = _held_out(held_out, inputs.shape[1], num_classes)
-    check_extraction(max_literals=max_literals, **options)
     checks.at_least("max_literals", max_literals, 1)
     if num_classes * len(inputs) > _MOST_TARGETS:
         raise ValueError(

@@ -83,8 +83,8 @@ def matrix(
 
 def numbers(name: str, array: Any, least_axes: int) -> np.ndarray:
     """As `matrix`, of any shape of at least so many axes."""
-    axes = max(least_axes, on_host(name, array).ndim)
-    return matrix(name, array, [None] * axes)
+    array = on_host(name, array)
+    return matrix(name, array, [None] * max(least_axes, array.ndim))
 
 
 def booleans(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
@@ -93,14 +93,14 @@ def booleans(name: str, array: Any, shape: Sequence[int | None]) -> np.ndarray:
     Raises:
       ValueError: naming the argument.
     """
-    given = on_host(name, array)
-    if given.dtype != bool:
+    array = on_host(name, array)
+    if array.dtype != bool:
         hint = ""
-        if given.ndim == len(shape) and given.dtype.kind in "iuf" and np.isin(given, (0, 1)).all():
+        if array.ndim == len(shape) and array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all():
             hint = f"; of zeros and ones, say {name} > 0"
-        elif given.dtype.kind in "iu":
+        elif array.dtype.kind in "iu":
             hint = "; of the labels of classes, say softmax_targets"
-        raise ValueError(f"{name}: expected booleans, got dtype {given.dtype}{hint}")
+        raise ValueError(f"{name}: expected booleans, got dtype {array.dtype}{hint}")
     return matrix(name, array, shape)
 
 

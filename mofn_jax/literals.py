@@ -159,5 +159,10 @@ def literal_truth(literals: Literals, inputs: np.ndarray) -> np.ndarray:
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
     check_literals("literals", literals, inputs.shape[1])
+    return truth_of(literals, inputs)
+
+
+def truth_of(literals: Literals, inputs: np.ndarray) -> np.ndarray:
+    """As `literal_truth`, of literals and inputs that have been checked."""
     which, thresholds, negated = map(np.asarray, literals[:3])
     return (inputs[:, which.astype(np.int64)] >= thresholds) ^ negated.astype(bool)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from mofn_jax import meshes
 from mofn_jax.chunking import row_slices
-from mofn_jax.literals import Literals, literal_truth
+from mofn_jax.literals import Literals, truth_of
 
 # What becomes of an input in an assignment.
 _TAKEN, _ABSENT, _FLIPPED = 0, 1, 2
@@ -94,7 +94,7 @@ def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray)
     values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(literals.inputs)]
     histogram = np.zeros(2**num_inputs, np.int32)
     for rows in row_slices(inputs):
-        patterns = literal_truth(literals, inputs[rows]) @ values
+        patterns = truth_of(literals, inputs[rows]) @ values
         signs = np.where(target[rows], -1, 1)
         histogram += np.bincount(patterns, signs, len(histogram)).astype(np.int32)
     return histogram

@@ -15,7 +15,7 @@ import numpy as np
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
 from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
-from mofn_jax.literals import literal_truth
+from mofn_jax.literals import check_literals, truth_of
 from mofn_jax.meshes import Resources
 from mofn_jax.thresholds import SORT_BYTES, sort_columns
 
@@ -69,7 +69,8 @@ def refine_front(
     refine_literals = checks.at_least("refine_literals", refine_literals, 1)
     for unit, target in zip(front.units, targets.T, strict=True):
         rule = min(unit, key=lambda rule: rule.errors)
-        says = literal_truth(rule.literals, inputs).sum(1) >= rule.m
+        check_literals("front.units", rule.literals, front.num_inputs)
+        says = truth_of(rule.literals, inputs).sum(1) >= rule.m
         if np.count_nonzero(says != target) != rule.errors:
             raise ValueError("inputs: they and targets are not those that the front was found on")
     resources = Resources(checks.at_least("memory_budget", memory_budget, 1), progress=progress)
