@@ -21,7 +21,7 @@ from absl import flags
 
 from experiments import command_line
 from mofn_jax import checks
-from mofn_jax.data import import_tfds
+from mofn_jax.tfds import import_tfds
 
 
 def define_flags(values: flags.FlagValues) -> None:

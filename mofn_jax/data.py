@@ -1,33 +1,27 @@
-"""Datasets by name: embedded in scikit-learn, generated, or from TensorFlow Datasets (TFDS).
+"""Datasets by name: embedded, generated, or from scikit-learn or TensorFlow Datasets (TFDS).
 
 Axis letters: E examples, n inputs.
 """
 
-import contextlib
-import importlib.util
-import itertools
 import os
 import re
-import textwrap
-import threading
-import urllib.parse
-from collections.abc import Mapping
-from types import ModuleType
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from mofn_jax import checks
+from mofn_jax import checks, tables, tfds
+from mofn_jax.downloads import not_prepared, responds
+from mofn_jax.tables import Examples
 
-_EMBEDDED = ("breast_cancer", "digits", "wine")
 _GENERATED = ("mofn-3-7-10", "monks-1", "monks-2", "monks-3", "monks-3-noisy")
-_MONKS_SIZES = (3, 3, 2, 3, 4, 2)  # how many values each of the six attributes has
 _MONKS_NOISE = 0.05
 _MAX_BITS = 16
 _TEST_SHARE = 0.2
-_NETWORK_SECONDS = 5.0
-_TFDS_HOST = "https://storage.googleapis.com"  # asked where a dataset registers no address
+OLIVETTI_FILE = "olivetti_py3.pkz"  # scikit-learn's name for it
+_OLIVETTI_HOST = "https://ndownloader.figshare.com"
 
 
 class Split(NamedTuple):
@@ -44,6 +38,8 @@ class Dataset(NamedTuple):
     test: Split
     num_classes: int
     name: str
+    class_names: tuple[str, ...] | None = None  # where the classes have names
+    input_names: tuple[str, ...] | None = None  # [n], of a table whose columns have names
 
 
 def load_dataset(
@@ -51,8 +47,13 @@ def load_dataset(
 ) -> Dataset:
     """Loads a dataset by name.
 
-    * Embedded in scikit-learn: `digits` (images [E, 8, 8, 1] in [0, 1]), `breast_cancer` and `wine`
-      (tables [E, n]). 80% of each class is for training, chosen by `seed`.
+    * Embedded: `digits` (images [E, 8, 8, 1] in [0, 1]), and tables [E, n]: `breast_cancer`, `wine`
+      (all three of scikit-learn), `ecoli` (336 proteins, 7 measures, 8 classes: Nakai, 1996),
+      `promoters` (106 sequences of 57 nucleotides, one-hot in 228 inputs: Towell et al., 1990) and
+      `car` (1,728 cars, six attributes one-hot in 21 inputs, 4 classes: Bohanec and Rajkovic,
+      1988). 80% of each class is for training, chosen by `seed`.
+    * `olivetti`: scikit-learn's Olivetti faces, 400 images [E, 64, 64, 1] in [0, 1] of 40 people,
+      split in the same way. Read from `data_dir`, or downloaded there.
     * Generated boolean tables, inputs 0 or 1: `monks-1`, `monks-2`, `monks-3` (Thrun et al., 1991:
       432 rows, six attributes one-hot in 17 inputs), `mofn-3-7-10` (1024 rows of 10 bits, on when
       at least 3 of the first 7 are), and `K-of-N` such as `3-of-5` (2^N rows, on when at least K
@@ -65,12 +66,12 @@ def load_dataset(
       is downloaded and prepared there. TensorFlow is told to leave GPUs to JAX.
 
     Images of integers are divided by the largest of their type, images of floats left as they are.
-    Tables, except the boolean ones, are standardised by the mean and standard deviation of their
-    training split.
+    Tables, except the boolean ones, `car` and `promoters`, are standardised by the mean and
+    standard deviation of their training split.
 
     Args:
       name: which dataset.
-      data_dir: where TensorFlow Datasets keeps its datasets; None for its own default.
+      data_dir: where scikit-learn or TensorFlow Datasets keeps its datasets; None for its default.
       seed: of random splits and label noise.
 
     Returns:
@@ -79,281 +80,139 @@ def load_dataset(
     Raises:
       ValueError: if the name is unknown, the dataset is not one for classification from images of
         one size or finite numbers, data_dir is no path, or the seed not an integer of 32 bits.
-      FileNotFoundError: if a TensorFlow dataset is not prepared and cannot be downloaded.
+      FileNotFoundError: if a dataset is not there and cannot be downloaded.
       ImportError: if TensorFlow is missing and needed.
 
     Example:
-      >>> dataset = load_dataset("monks-2")
-      >>> dataset.train.inputs.shape, int(dataset.train.labels.sum())
-      ((432, 17), 142)
+      >>> dataset = load_dataset("car")
+      >>> dataset.train.inputs.shape, dataset.class_names, dataset.input_names[-1]
+      ((1382, 21), ('unacc', 'acc', 'good', 'vgood'), 'safety=high')
     """
     checks.instance("name", name, str)
     seed = checks.seed(seed)
     folder = None if data_dir is None else os.fspath(checks.path("data_dir", data_dir))
     if name in _EMBEDDED:
-        return _load_embedded(name, seed)
+        return _dataset(name, seed, _EMBEDDED[name]())
+    if name == "olivetti":
+        return _dataset(name, seed, _olivetti(folder))
     if name in _GENERATED or re.fullmatch(r"[0-9]{1,4}-of-[0-9]{1,4}", name):
         return _generate(name, seed)
     # No namespaces and no builder arguments: TFDS would ask the network about them.
     if re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
-        return _load_tfds(name, folder, seed)
-    raise _unknown_name(name)
-
-
-def _unknown_name(name: str) -> ValueError:
-    return ValueError(
+        try:
+            return _dataset(name, seed, *tfds.read(name, folder))
+        except LookupError:
+            pass
+    raise ValueError(
         f"name: unknown dataset {name!r}; embedded are {', '.join(_EMBEDDED)}; generated are "
-        f"{', '.join(_GENERATED)} and K-of-N (such as 3-of-5); any other name is looked up in "
-        "TensorFlow Datasets"
+        f"{', '.join(_GENERATED)} and K-of-N (such as 3-of-5); olivetti is scikit-learn's; any "
+        "other name is looked up in TensorFlow Datasets"
     )
 
 
-def _load_embedded(name: str, seed: int) -> Dataset:
-    import sklearn.datasets
+def _dataset(name: str, seed: int, train: Examples, test: Examples | None = None) -> Dataset:
+    """The dataset of these examples, split by class if they are not yet."""
+    splits = [Split(*some[:2]) for some in (train, test) if some is not None]
+    if test is None:
+        splits = _stratified_split(splits[0], seed)
+    if train.inputs.ndim == 2 and train.inputs.dtype != bool:
+        splits = _standardise(*splits)
+    first, second = (
+        Split(inputs.astype(np.float32, copy=False), labels.astype(np.int32, copy=False))
+        for inputs, labels in splits
+    )
+    names = train.class_names
+    num_classes = int(train.labels.max()) + 1 if names is None else len(names)
+    return Dataset(first, second, num_classes, name, names, train.input_names)
 
-    data = getattr(sklearn.datasets, f"load_{name}")()
-    labels = data.target.astype(np.int32)
-    if name == "digits":
-        whole = Split(data.images[..., None].astype(np.float32) / 16, labels)
-        train, test = _stratified_split(whole, seed)
-    else:
-        train, test = _standardise(*_stratified_split(Split(data.data, labels), seed))
-    return Dataset(train, test, num_classes=len(data.target_names), name=name)
 
-
-def _stratified_split(whole: Split, seed: int) -> tuple[Split, Split]:
+def _stratified_split(whole: Split, seed: int) -> list[Split]:
     from sklearn.model_selection import train_test_split
 
-    train, test = train_test_split(
+    parts = train_test_split(
         np.arange(len(whole.labels)),
         test_size=_TEST_SHARE,
         stratify=whole.labels,
         random_state=seed,
     )
-    return (
-        Split(whole.inputs[train], whole.labels[train]),
-        Split(whole.inputs[test], whole.labels[test]),
-    )
+    return [Split(whole.inputs[part], whole.labels[part]) for part in parts]
 
 
-def _standardise(train: Split, test: Split) -> tuple[Split, Split]:
+def _standardise(train: Split, test: Split) -> list[Split]:
     mean, deviation = train.inputs.mean(axis=0), train.inputs.std(axis=0)
     deviation[deviation == 0] = 1
+    return [split._replace(inputs=(split.inputs - mean) / deviation) for split in (train, test)]
 
-    def scale(split: Split) -> Split:
-        return split._replace(inputs=((split.inputs - mean) / deviation).astype(np.float32))
 
-    return scale(train), scale(test)
+def _of_scikit_learn(name: str) -> Examples:
+    import sklearn.datasets
+
+    data = getattr(sklearn.datasets, f"load_{name}")()
+    class_names = tuple(map(str, data.target_names))
+    if name == "digits":
+        return Examples(data.images[..., None] / np.float32(16), data.target, class_names)
+    return Examples(data.data, data.target, class_names, tuple(map(str, data.feature_names)))
+
+
+_EMBEDDED: dict[str, Callable[[], Examples]] = {
+    "breast_cancer": partial(_of_scikit_learn, "breast_cancer"),
+    "car": tables.car,
+    "digits": partial(_of_scikit_learn, "digits"),
+    "ecoli": tables.ecoli,
+    "promoters": tables.promoters,
+    "wine": partial(_of_scikit_learn, "wine"),
+}
+
+
+def _olivetti(data_dir: str | None) -> Examples:
+    import sklearn.datasets
+
+    folder = Path(sklearn.datasets.get_data_home() if data_dir is None else data_dir)
+    path = folder / OLIVETTI_FILE
+    fetch = partial(sklearn.datasets.fetch_olivetti_faces, data_home=folder, n_retries=1)
+    not_there = partial(
+        not_prepared,
+        "olivetti",
+        folder,
+        load="from sklearn.datasets import fetch_olivetti_faces; "
+        f'fetch_olivetti_faces(data_home="{folder}")',
+        prepare=f"prepare_olivetti --images=FOLDER --data_dir={folder}",
+    )
+    if not path.exists():
+        if not responds(_OLIVETTI_HOST):
+            host = _OLIVETTI_HOST.removeprefix("https://")
+            raise not_there(f"no answer from {host}, so it was not downloaded")
+        try:
+            fetch()
+        except OSError as error:
+            raise not_there(f"the download failed: {error}") from error
+    try:
+        faces = fetch(download_if_missing=False)
+    except Exception as error:  # of many kinds, as what is damaged
+        raise ValueError(
+            f"data_dir: {path} cannot be read ({checks.reason(error)}); without it, it is made anew"
+        ) from None
+    return Examples(faces.images[..., None], faces.target)
 
 
 def _generate(name: str, seed: int) -> Dataset:
     if name.startswith("monks"):
-        inputs, positive = _monks(name.removesuffix("-noisy"))
+        examples = tables.monks(name.removesuffix("-noisy"))
     elif name == "mofn-3-7-10":
-        inputs = _all_rows(10)
-        positive = inputs[:, :7].sum(axis=1) >= 3
+        bits = tables.all_rows(10)
+        examples = Examples(bits, bits[:, :7].sum(axis=1) >= 3)
     else:
         needed, num_bits = (int(part) for part in name.split("-of-"))
         if not 1 <= needed <= num_bits <= _MAX_BITS:
             raise ValueError(f"name: expected K-of-N with 1 <= K <= N <= {_MAX_BITS}, got {name!r}")
-        inputs = _all_rows(num_bits)
-        positive = inputs.sum(axis=1) >= needed
-    labels = positive.astype(np.int32)
-    train = test = Split(inputs.astype(np.float32), labels)
+        bits = tables.all_rows(num_bits)
+        examples = Examples(bits, bits.sum(axis=1) >= needed)
+    labels = examples.labels.astype(np.int32)
+    train = test = Split(examples.inputs.astype(np.float32), labels)
     if name == "monks-3-noisy":
         flipped = np.random.default_rng(seed).permutation(len(labels))
         flipped = flipped[: round(_MONKS_NOISE * len(labels))]
         noisy = labels.copy()
         noisy[flipped] = 1 - noisy[flipped]
         train = train._replace(labels=noisy)
-    return Dataset(train, test, num_classes=2, name=name)
-
-
-def _all_rows(num_bits: int) -> np.ndarray:
-    """Every row of bits in counting order, [2^n, n]."""
-    return np.array(list(itertools.product((0, 1), repeat=num_bits)))
-
-
-def _monks(problem: str) -> tuple[np.ndarray, np.ndarray]:
-    """One-hot attributes [432, 17] and which rows are positive [432]."""
-    rows = np.array(list(itertools.product(*(range(1, size + 1) for size in _MONKS_SIZES))))
-    a1, a2, _, a4, a5, _ = rows.T
-    positive = {
-        "monks-1": (a1 == a2) | (a5 == 1),
-        "monks-2": (rows == 1).sum(axis=1) == 2,
-        "monks-3": ((a5 == 3) & (a4 == 1)) | ((a5 != 4) & (a2 != 3)),
-    }[problem]
-    one_hot = [
-        column[:, None] == np.arange(1, size + 1)
-        for column, size in zip(rows.T, _MONKS_SIZES, strict=True)
-    ]
-    return np.concatenate(one_hot, axis=1), positive
-
-
-def import_tfds() -> ModuleType:
-    """TensorFlow Datasets, imported when it is asked for: it is slow, and TensorFlow an extra.
-
-    Raises:
-      ImportError: saying what to install.
-    """
-    # Looked for, not imported: TFDS imports both only when it first uses them.
-    needed = ("tensorflow", "importlib_resources")
-    if missing := [module for module in needed if importlib.util.find_spec(module) is None]:
-        raise ImportError(
-            "datasets that are neither embedded nor generated come from TensorFlow Datasets, "
-            f'which needs {" and ".join(missing)}: pip install "mofn_jax[tfds]"'
-        )
-    import tensorflow_datasets
-
-    return tensorflow_datasets
-
-
-def _load_tfds(name: str, data_dir: str | None, seed: int) -> Dataset:
-    tfds = import_tfds()
-    builder = _find_builder(tfds, name, data_dir)
-    features = builder.info.features
-    inputs, label = _feature_names(tfds, name, builder.info)
-    is_image = isinstance(features[inputs[0]], tfds.features.Image)
-    num_classes = features[label].num_classes
-    if not builder.data_path.exists():
-        _download(tfds, builder, name)
-    splits = builder.info.splits
-    if "train" not in splits:
-        raise ValueError(f"name: {name!r} has no train split, only {', '.join(sorted(splits))}")
-    _keep_tensorflow_off_gpus()
-    needed = dict.fromkeys((*inputs, label), True)
-    # Other features may be large, or not stack to one array.
-    decoders = tfds.decode.PartialDecoding(needed) if set(features) - set(needed) else None
-
-    def read(split_name: str) -> Split:
-        dataset = builder.as_dataset(split=split_name, batch_size=-1, decoders=decoders)
-        arrays = dict(tfds.as_numpy(dataset))
-        origin = f"{name}, split {split_name}"
-        labels = checks.class_labels(f"{origin}, labels", arrays.pop(label), num_classes)
-        columns = jax.tree.leaves(arrays)  # in the order of their names
-        if is_image:
-            return Split(_scale_image(columns[0]), labels)
-        table = np.concatenate([c.reshape(len(c), -1).astype(np.float64) for c in columns], axis=1)
-        return Split(checks.matrix(f"{origin}, inputs", table, [None, None]), labels)
-
-    if "test" in splits:
-        train, test = read("train"), read("test")
-    else:
-        train, test = _stratified_split(read("train"), seed)
-    if not is_image:
-        train, test = _standardise(train, test)
-    return Dataset(train, test, num_classes, name)
-
-
-def _find_builder(tfds: ModuleType, name: str, data_dir: str | None) -> Any:
-    """What is on disk, whichever its version; else a builder that could prepare it."""
-    from tensorflow_datasets.core import read_only_builder
-
-    with contextlib.suppress(tfds.core.DatasetNotFoundError):
-        return read_only_builder.builder_from_files(name, data_dir=data_dir)
-    try:
-        return tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise _unknown_name(name) from None
-    except (AssertionError, ValueError) as error:
-        raise ValueError(f"name: no such configuration or version: {error}") from None
-
-
-def _feature_names(tfds: ModuleType, name: str, info: Any) -> tuple[list[str], str]:
-    """The names of the input features, one image or numeric ones, and of the label."""
-    features: Mapping[str, Any] = info.features
-    if info.supervised_keys:
-        tree, label = info.supervised_keys[:2]
-        inputs = jax.tree.leaves(tree)
-    else:
-        labels = [key for key, f in features.items() if isinstance(f, tfds.features.ClassLabel)]
-        if len(labels) != 1:
-            raise ValueError(f"name: {name!r} has {len(labels)} class labels; expected one")
-        label = labels[0]
-        images = [key for key, f in features.items() if isinstance(f, tfds.features.Image)]
-        inputs = images if len(images) == 1 else [key for key in features if key != label]
-    if not isinstance(features[label], tfds.features.ClassLabel):
-        raise ValueError(f"name: the label {label!r} of {name!r} is not a class")
-    if len(inputs) == 1 and isinstance(features[inputs[0]], tfds.features.Image):
-        if None in features[inputs[0]].shape:
-            raise ValueError(f"name: the images of {name!r} differ in size; expected one size")
-    elif unfit := sorted(key for key in inputs if not _is_numeric(tfds, features[key])):
-        raise ValueError(
-            f"name: {name!r} has inputs that are neither one image nor numbers: {', '.join(unfit)}"
-        )
-    return inputs, label
-
-
-def _is_numeric(tfds: ModuleType, feature: Any) -> bool:
-    """Whether a feature is a number, a vector of them, or a dictionary of such features."""
-    if isinstance(feature, tfds.features.FeaturesDict):
-        return all(_is_numeric(tfds, part) for part in feature.values())
-    # Their subclasses are texts, classes, boxes.
-    is_plain = type(feature) in (tfds.features.Scalar, tfds.features.Tensor)
-    return (
-        is_plain
-        and np.dtype(feature.np_dtype).kind in "fiub"
-        and len(feature.shape) < 2
-        and None not in feature.shape
-    )
-
-
-def _scale_image(pixels: np.ndarray) -> np.ndarray:
-    if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
-    largest = np.float32(np.iinfo(pixels.dtype).max)
-    return np.divide(pixels, largest, dtype=np.float32)
-
-
-def _keep_tensorflow_off_gpus() -> None:
-    """TensorFlow would otherwise take all memory of the GPUs that JAX computes on."""
-    import tensorflow as tf
-
-    with contextlib.suppress(RuntimeError):  # already initialised: its user has decided
-        tf.config.set_visible_devices([], "GPU")
-
-
-def _download(tfds: ModuleType, builder: Any, name: str) -> None:
-    """Downloads and prepares a dataset, or says soon how to: TFDS retries a dead network long."""
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        instructions = textwrap.dedent(builder.MANUAL_DOWNLOAD_INSTRUCTIONS).strip()
-        raise _not_prepared(builder, name, f"its files are fetched by hand:\n{instructions}")
-    addresses = (url for url in builder.url_infos or () if url.startswith("http"))
-    address = next(addresses, _TFDS_HOST)
-    if not _answers(address):
-        host = urllib.parse.urlsplit(address).netloc
-        raise _not_prepared(builder, name, f"no answer from {host}, so it was not downloaded")
-    try:
-        builder.download_and_prepare()
-    except (OSError, tfds.download.DownloadError) as error:
-        raise _not_prepared(builder, name, f"the download failed: {error}") from error
-
-
-def _not_prepared(builder: Any, name: str, reason: str) -> FileNotFoundError:
-    root = os.fspath(builder.data_dir_root)
-    load = f'import tensorflow_datasets as tfds; tfds.load("{name}", data_dir="{root}")'
-    return FileNotFoundError(
-        f"dataset {name!r} is not prepared: nothing in {builder.data_dir}, and {reason}\n"
-        "To prepare it with a network, if its files need not be fetched by hand:\n"
-        f"  python -c '{load}'\n"
-        "To prepare it without one, from its archives in a folder:\n"
-        f"  python -m experiments.prepare_tfds --dataset={name} --manual_dir=FOLDER "
-        f"--data_dir={root}"
-    )
-
-
-def _answers(address: str) -> bool:
-    """Whether a server answers in time, asked in a thread: looking up a name has no timeout."""
-    import requests
-
-    answered = threading.Event()
-
-    def ask() -> None:
-        with contextlib.suppress(OSError):
-            if requests.head(address, timeout=_NETWORK_SECONDS).status_code < 500:
-                answered.set()
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_NETWORK_SECONDS)
-    return answered.is_set()
+    return Dataset(train, test, 2, name, input_names=examples.input_names)

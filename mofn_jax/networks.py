@@ -6,6 +6,7 @@ leave every layer: after the nonlinearity, before pooling; the softmax layer's a
 Axis letters: E examples, k classes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -17,6 +18,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
     "tanh": nn.tanh,
     "sigmoid": nn.sigmoid,
+    "linear": lambda x: x,
 }
 Activations = dict[str, jax.Array]
 
@@ -27,7 +29,7 @@ class MLP(nn.Module):
     Attributes:
       num_classes: k.
       hidden: the size of each hidden layer.
-      activation: relu, tanh or sigmoid.
+      activation: relu, tanh, sigmoid or linear, which is none.
 
     Raises:
       ValueError: an attribute of another kind or out of range, as of the other networks.
@@ -57,15 +59,19 @@ class CNN(nn.Module):
 
     Each block of convolutions ends in a 2 x 2 max-pool. By default: conv 32, conv 64, pool,
     dense 128, softmax. `conv_blocks=((64, 64), (128, 128), (256, 256))` with `padding="SAME"` is a
-    small VGG.
+    small VGG; `conv_blocks=((16,), (8,))` with `padding="SAME"` and `dense_activation="linear"` is
+    the paper's network for MNIST.
 
     Attributes:
       num_classes: k.
       conv_blocks: of each block, the number of filters of each convolution.
       dense: the size of each dense layer.
-      activation: relu, tanh or sigmoid.
+      activation: relu, tanh, sigmoid or linear, which is none.
       kernel_size: rows and columns of every kernel.
       padding: VALID or SAME.
+      dense_activation: of the dense layers; None for the same.
+      unsupervised: whether all layers but `softmax` learn to give the inputs back, through a dense
+        layer `reconstruction` of what enters `softmax`, and nothing of the classes.
     """
 
     num_classes: int
@@ -74,6 +80,8 @@ class CNN(nn.Module):
     activation: str = "relu"
     kernel_size: Sequence[int] = (3, 3)
     padding: str = "VALID"
+    dense_activation: str | None = None
+    unsupervised: bool = False
 
     def __post_init__(self):
         self.num_classes = checks.at_least("num_classes", self.num_classes, 1)
@@ -85,6 +93,9 @@ class CNN(nn.Module):
             raise ValueError(f"kernel_size: expected rows and columns, got {self.kernel_size}")
         checks.known("activation", self.activation, ACTIVATIONS)
         checks.known("padding", self.padding, ["VALID", "SAME"])
+        if self.dense_activation is not None:
+            checks.known("dense_activation", self.dense_activation, ACTIVATIONS)
+        checks.instance("unsupervised", self.unsupervised, bool)
         super().__post_init__()
 
     @nn.compact
@@ -108,7 +119,12 @@ class CNN(nn.Module):
                     f"inputs: images {inputs.shape[1:3]} are too small for the blocks of this CNN"
                 )
         x = x.reshape(len(x), -1)
-        x = _dense_layers("dense", self.dense, self.activation, x, activations)
+        dense_activation = self.dense_activation or self.activation
+        x = _dense_layers("dense", self.dense, dense_activation, x, activations)
+        if self.unsupervised:
+            size = math.prod(inputs.shape[1:])
+            activations["reconstruction"] = nn.Dense(size, name="reconstruction")(x)
+            x = jax.lax.stop_gradient(x)
         return _softmax_layer(self.num_classes, x, activations), activations
 
 
@@ -122,7 +138,7 @@ class Autoencoder(nn.Module):
       num_classes: k.
       hidden: the size of each encoder layer before the code.
       code: the size of the code.
-      activation: relu, tanh or sigmoid; the reconstruction has none.
+      activation: relu, tanh, sigmoid or linear; the reconstruction has none.
     """
 
     num_classes: int

@@ -1,5 +1,7 @@
 """Datasets: embedded, generated, and names that none has."""
 
+import socket
+
 import numpy as np
 import pytest
 import sklearn.datasets
@@ -67,6 +69,86 @@ def test_a_constant_training_column_stays_finite():
     np.testing.assert_array_equal(test.inputs, [[3, 0]])
 
 
+def test_car_is_the_decision_model():
+    dataset = load_dataset("car")
+    inputs, labels = (
+        np.concatenate(some) for some in zip(dataset.train, dataset.test, strict=True)
+    )
+    check_dataset(dataset, "car", (21,), 4)
+    assert len(dataset.train.labels) == 1382
+    assert dataset.class_names == ("unacc", "acc", "good", "vgood")
+    np.testing.assert_array_equal(np.bincount(labels), [1210, 384, 69, 65])
+    assert len(np.unique(inputs, axis=0)) == 1728
+    assert set(np.unique(inputs)) == {0, 1}
+    assert (np.add.reduceat(inputs, [0, 4, 8, 12, 15, 18], axis=1) == 1).all()
+    names = dict(zip(dataset.input_names, inputs.T.astype(bool), strict=True))
+
+    def classes(*values):
+        has = np.all([names[value] for value in values], axis=0)
+        return {dataset.class_names[label] for label in labels[has]}
+
+    # What the data of 1988 say, as everyone knows them.
+    assert classes("safety=low") == classes("persons=2") == {"unacc"}
+    assert classes("buying=vhigh", "maint=high") == {"unacc"}
+    best = ("buying=low", "maint=low", "doors=4", "persons=more", "lug_boot=big")
+    assert classes(*best, "safety=high") == {"vgood"}
+    assert classes(*best, "safety=med") == {"good"}
+    small = ("buying=low", "maint=low", "doors=2", "lug_boot=small", "safety=high")
+    assert classes(*small, "persons=more") == {"unacc"}
+    assert classes(*small, "persons=4") == {"good"}
+
+
+def test_ecoli_has_its_rows_and_names():
+    dataset = load_dataset("ecoli")
+    assert (dataset.num_classes, dataset.train.inputs.shape) == (8, (268, 7))
+    counts = np.bincount(dataset.train.labels) + np.bincount(dataset.test.labels, minlength=8)
+    by_name = dict(zip(dataset.class_names, counts.tolist(), strict=True))
+    assert by_name == {
+        **{"cp": 143, "im": 77, "pp": 52, "imU": 35},
+        **{"om": 20, "omL": 5, "imS": 2, "imL": 2},
+    }
+    assert dataset.input_names == ("mcg", "gvh", "lip", "chg", "aac", "alm1", "alm2")
+    np.testing.assert_allclose(dataset.train.inputs.mean(axis=0), 0, atol=1e-5)
+
+
+def test_promoters_have_their_letters():
+    dataset = load_dataset("promoters")
+    check_dataset(dataset, "promoters", (228,), 2)
+    inputs = np.concatenate([dataset.train.inputs, dataset.test.inputs])
+    labels = np.concatenate([dataset.train.labels, dataset.test.labels])
+    np.testing.assert_array_equal(np.bincount(labels), [53, 53])
+    assert set(np.unique(inputs)) == {0, 1}
+    assert (inputs.reshape(106, 57, 4).sum(-1) == 1).all()
+    names = dataset.input_names
+    assert (names[0], names[199], names[200], names[-1]) == ("p-50=a", "p-1=t", "p+1=a", "p+7=t")
+    # The box at -35: most promoters have a "t" there, of others about a fourth.
+    share = [inputs[labels == label, names.index("p-36=t")].mean() for label in (0, 1)]
+    assert share[0] < 0.4 < 0.6 < share[1]
+
+
+def test_names_of_what_scikit_learn_embeds():
+    assert load_dataset("wine").input_names[0] == "alcohol"
+    assert load_dataset("breast_cancer").class_names == ("malignant", "benign")
+    digits = load_dataset("digits")
+    assert digits.class_names == tuple("0123456789")
+    assert digits.input_names is None
+
+
+def test_olivetti_without_a_network(monkeypatch, tmp_path):
+    def refuse(*_args, **_kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(FileNotFoundError) as refused:
+        load_dataset("olivetti", data_dir=tmp_path)
+    message = str(refused.value)
+    assert f"'olivetti' is not prepared: nothing in {tmp_path}, and no answer from" in message
+    assert f'fetch_olivetti_faces(data_home="{tmp_path}")' in message
+    assert f"prepare_olivetti --images=FOLDER --data_dir={tmp_path}" in message
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_seed_chooses_the_split():
     first, again, other = (load_dataset("digits", seed=seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.train.inputs, again.train.inputs)
@@ -99,6 +181,7 @@ def test_monks_follow_their_definitions(name):
     is_positive, num_positive = MONKS[name]
     assert len(dataset.train.labels) == 432
     assert dataset.train.labels.sum() == num_positive
+    assert dataset.input_names[:4] == ("a1=1", "a1=2", "a1=3", "a2=1")
     for row, label in zip(dataset.train.inputs, dataset.train.labels, strict=True):
         groups = np.split(row, np.cumsum([3, 3, 2, 3, 4]))
         assert [group.sum() for group in groups] == [1] * 6
@@ -155,7 +238,8 @@ def test_unknown_names_are_refused_and_the_known_listed(name, tmp_path):
         load_dataset(name, data_dir=tmp_path)
     message = str(refused.value)
     assert repr(name) in message
-    for known in ("digits", "breast_cancer", "wine", *MONKS, "monks-3-noisy", "mofn-3-7-10"):
+    embedded = ("digits", "breast_cancer", "wine", "car", "ecoli", "promoters")
+    for known in (*embedded, "olivetti", *MONKS, "monks-3-noisy", "mofn-3-7-10"):
         assert known in message
     assert "K-of-N" in message
     assert "TensorFlow Datasets" in message

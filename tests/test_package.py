@@ -41,7 +41,22 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert {name for name in files if name.startswith("mofn_jax/")} == {
         *modules,
         "mofn_jax/py.typed",
+        *(f"mofn_jax/uci/{name}" for name in ("README.md", "ecoli.csv", "promoters.csv")),
     }
+
+
+def test_a_wheel_reads_its_tables(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    command = (
+        "import mofn_jax; print(mofn_jax.__file__, "
+        "*(mofn_jax.load_dataset(name).train.inputs.shape for name in ('ecoli', 'promoters')))"
+    )
+    # From the folder it works in, before any installed one.
+    ran = subprocess.run(
+        [sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.split(maxsplit=1)[0] == str(tmp_path / "mofn_jax" / "__init__.py")
+    assert "(268, 7) (84, 228)" in ran.stdout
 
 
 def test_the_version_is_said_in_one_way():

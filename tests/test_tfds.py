@@ -18,7 +18,6 @@ from test_data import check_dataset, rows_of
 
 import mofn_jax as mofn
 from experiments import prepare_tfds
-from mofn_jax import data
 from mofn_jax.data import load_dataset
 
 FASHION_MNIST_ARCHIVES = Path("/usr/share/datasets/fashion-mnist")  # where Debian puts them
@@ -191,7 +190,7 @@ def serve_table(monkeypatch, tmp_path, address):
     rows[:, 5] = np.arange(20) % 2
     np.savetxt(tmp_path / "served" / "table.csv", rows, fmt="%d", delimiter=",")
     monkeypatch.setattr(TinyTable, "url", address)
-    monkeypatch.setattr(data, "_TFDS_HOST", address)
+    monkeypatch.setattr(mofn.tfds, "_HOST", address)
     return rows
 
 
