@@ -27,6 +27,11 @@ _WRITTEN = (
     *("cases", "landscape.csv", "landscape.md", "softmax_rules.txt"),
     *(f"{name}.{end}" for name in ("gap", "budgets") for end in ("csv", "md", "png")),
     *("benchmark.json", "benchmark.txt"),
+    *(
+        f"{name}.{end}"
+        for name in ("table1", "figure1", "figure2", "table2", "adversarial")
+        for end in ("csv", "md", "png")
+    ),
 )
 
 

@@ -1,10 +1,10 @@
-"""What else could say when a unit is on: decision trees, sparse linear models of its literals."""
+"""What else could say when a unit is on: decision trees, grown or optimal, sparse linear models."""
 
 import inspect
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -20,6 +20,8 @@ from mofn_jax.search.stepwise import choose_pool
 TREE, LINEAR = "decision tree", "logistic regression"
 _MOST_LITERALS = 1024  # for a regression to choose from, as for the stepwise search
 _PATH_STEP = 1.2  # from one penalty to the next
+_MOST_FOR_DEPTH_4 = 32  # literals of an optimal tree of depth 4; of more, of depth 2
+_STREED_SECONDS = 60.0
 # As scikit-learn before 1.8 asks for an L1 penalty, and since.
 _OLD = inspect.signature(LogisticRegression).parameters["penalty"].default == "l2"
 _L1 = {"penalty": "l1"} if _OLD else {"l1_ratio": 1}
@@ -52,8 +54,9 @@ def rivals_of_units(
         target = first.targets[:, unit]
         same = literals[unit].take(choose_pool(literals[unit], _MOST_LITERALS))
         truth = [literal_truth(same, side.inputs) for side in sides]
+        trees = grown_trees(sizes, first.inputs, target, second.inputs)
         return {
-            TREE: list(tree_predictions(sizes, first.inputs, target, second.inputs)),
+            TREE: [(tree.says, tree.held_out_says) for tree in trees],
             LINEAR: list(linear_predictions(sizes, truth[0], target, truth[1])),
         }
 
@@ -62,25 +65,91 @@ def rivals_of_units(
         return list(tqdm(made, total=len(units), unit="unit", desc="trees", leave=False))
 
 
-def tree_predictions(
-    sizes: Sequence[int], inputs: np.ndarray, target: np.ndarray, held_out: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What decision trees of at most so many tests say, on inputs [E, n] and on held-out ones.
+class Tree(NamedTuple):
+    """What a decision tree says, and how long it is."""
 
-    A tree grows best test first, and its nodes are numbered as they come: the tree of s tests is
-    the first 2 s + 1 nodes of any larger one.
+    length: int  # of its DNF: the tests on the paths to all leaves that say "on"
+    says: np.ndarray  # [E] booleans
+    held_out_says: np.ndarray  # [.]
+
+
+def grown_trees(
+    sizes: Sequence[int], inputs: np.ndarray, target: np.ndarray, held_out: np.ndarray
+) -> Iterator[Tree]:
+    """Decision trees of at most so many tests, that grow best test first.
+
+    Its nodes are numbered as they come: the tree of s tests is the first 2 s + 1 of any larger one.
+
+    Args:
+      sizes: numbers of tests.
+      inputs: [E, n].
+      target: [E] booleans, both of which are met.
+      held_out: [., n].
     """
-    tree = DecisionTreeClassifier(max_leaf_nodes=max(sizes) + 1, random_state=0)
-    tree.fit(inputs, target)
-    says = tree.tree_.value[:, 0].argmax(-1).astype(bool)
-    paths = [tree.decision_path(some) for some in (inputs, held_out)]
+    grown = DecisionTreeClassifier(max_leaf_nodes=max(sizes) + 1, random_state=0)
+    grown.fit(inputs, target)
+    tree = grown.tree_
+    says = tree.value[:, 0].argmax(-1).astype(bool)
+    depths = np.zeros(tree.node_count, int)
+    for node in np.flatnonzero(tree.children_left >= 0):
+        depths[[tree.children_left[node], tree.children_right[node]]] = depths[node] + 1
+    paths = [grown.decision_path(some) for some in (inputs, held_out)]
     for size in sizes:
-        nodes = [np.where(path.indices <= 2 * size, path.indices, 0) for path in paths]
+        last = 2 * size
         first, second = (
-            says[np.maximum.reduceat(some, path.indptr[:-1])]
-            for some, path in zip(nodes, paths, strict=True)
+            says[np.maximum.reduceat(nodes, path.indptr[:-1])]
+            for path in paths
+            for nodes in [np.where(path.indices <= last, path.indices, 0)]
         )
-        yield first, second
+        left = tree.children_left[: last + 1]
+        is_leaf = (left < 0) | (left > last)
+        length = depths[: last + 1][is_leaf & says[: last + 1]].sum()
+        yield Tree(int(length), first, second)
+
+
+def optimal_trees(
+    sizes: Sequence[int], truth: np.ndarray, target: np.ndarray, held_out: np.ndarray
+) -> Iterator[Tree]:
+    """Of the trees of at most so many tests and a limited depth one with the fewest errors.
+
+    By STreeD (van der Linden et al., 2023); a test asks whether a literal holds.
+
+    Args:
+      sizes: numbers of tests.
+      truth: [E, N] booleans, which literals hold on which examples.
+      target: [E] booleans.
+      held_out: [., N] booleans.
+
+    Raises:
+      ImportError: STreeD is not installed.
+    """
+    depth = 4 if truth.shape[1] <= _MOST_FOR_DEPTH_4 else 2
+    for size in dict.fromkeys(min(size, 2**depth - 1) for size in sizes):
+        model = import_streed()(max_depth=depth, max_num_nodes=size, time_limit=_STREED_SECONDS)
+        model.fit(truth.astype(np.int32), target.astype(np.int32))
+        says = [model.predict(some.astype(np.int32)) == 1 for some in (truth, held_out)]
+        yield Tree(_length_below(model.tree_, 0), *says)
+
+
+def _length_below(node: Any, depth: int) -> int:
+    if node.is_leaf_node():
+        return depth if node.label == 1 else 0
+    return sum(_length_below(child, depth + 1) for child in (node.left_child, node.right_child))
+
+
+def import_streed() -> Any:
+    """The learner of optimal trees.
+
+    Raises:
+      ImportError: saying what to install.
+    """
+    try:
+        from pystreed import STreeDClassifier
+    except ImportError:
+        raise ImportError(
+            'optimal trees are made by STreeD: pip install "mofn_jax[rivals]"'
+        ) from None
+    return STreeDClassifier
 
 
 def linear_predictions(

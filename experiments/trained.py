@@ -17,16 +17,31 @@ from experiments import command_line, devices, kept
 from mofn_jax import outputs
 from mofn_jax.training import check_can_save
 
-# What to train, by name.
+_PAPERS_CNN = partial(
+    mofn.CNN, conv_blocks=((16,), (8,)), padding="SAME", dense_activation="linear"
+)
+# What to train, by name; those of the paper, whose network for cars is SmallMLP, by its data.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "CNN": mofn.CNN,
     "VGG": partial(mofn.CNN, conv_blocks=((16, 16), (32, 32), (64, 64)), padding="SAME"),
     "Autoencoder": mofn.Autoencoder,
     "MLP": mofn.MLP,
     "SmallMLP": partial(mofn.MLP, hidden=(16, 8)),
+    "PaperPromoters": partial(mofn.MLP, hidden=(25,)),
+    "PaperEcoli": partial(mofn.MLP, hidden=(100,)),
+    "PaperMNIST": _PAPERS_CNN,
+    "PaperAutoencoder": partial(_PAPERS_CNN, unsupervised=True),
+    "PaperFaces": partial(_PAPERS_CNN, conv_blocks=((20,), (10,)), dense=(256,)),
+    "PaperFashion": partial(
+        _PAPERS_CNN, conv_blocks=((32, 64),), kernel_size=(5, 5), dense=(1024,)
+    ),
 }
 ACTIVATIONS = list(mofn.networks.ACTIVATIONS)
-_EPOCHS = {"CNN": 6, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300}
+_EPOCHS = {
+    **{"CNN": 6, "VGG": 6, "Autoencoder": 10, "MLP": 10, "SmallMLP": 300},
+    **{"PaperPromoters": 100, "PaperEcoli": 300, "PaperMNIST": 5, "PaperAutoencoder": 10},
+    **{"PaperFaces": 50, "PaperFashion": 3},
+}
 _FEW_EXAMPLES, _EPOCHS_OF_FEW = 10_000, 20
 
 
@@ -59,6 +74,11 @@ def define_flags(
     define_list("networks", networks, "What to train.", known=NETWORKS)
     define_list("activations", ["relu", "tanh"], "Their nonlinearities.", known=ACTIVATIONS)
     define_list("seeds", seeds, "Of the data's split and of training.")
+    define_training_flags(values)
+
+
+def define_training_flags(values: flags.FlagValues) -> None:
+    """The flags of how networks are trained and where they are kept."""
     define_data_dir(values)
     flags.DEFINE_integer(
         "num_epochs",

@@ -42,12 +42,42 @@ def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
         raise ValueError(f"num_literals: shaped otherwise than m ({error})") from error
     if np.max(num_literals, initial=0) > num_inputs:
         raise ValueError(f"num_literals: expected at most {num_inputs}, got {num_literals.max()}")
-    log_factorial = _log_factorials(num_inputs)
-    longest = _log_length((num_inputs + 2) // 2, num_inputs, log_factorial)
     constant = (m <= 0) | (m > num_literals)
     m, num_literals = np.where(constant, 1, m), np.where(constant, 1, num_literals)
-    length = _log_length(m, num_literals, log_factorial)
-    return length / longest if longest > 0 else np.zeros_like(length)
+    return _of_longest(_log_length(m, num_literals, _log_factorials(num_inputs)), num_inputs)
+
+
+def dnf_complexity(length, num_inputs: int) -> np.ndarray:
+    """The complexity of any DNF by its length, on the scale of M-of-N rules: may be beyond 1.
+
+    Args:
+      length: integers, how many literals all conjunctions have together; 0 of a constant.
+      num_inputs: n, all inputs of the layer.
+
+    Returns:
+      float64, at least 0.
+
+    Raises:
+      ValueError: not integers, or below 0.
+
+    Example:
+      >>> dnf_complexity([0, 1, 2, 6], num_inputs=3).round(6).tolist()  # 6: 2 of 3 literals
+      [0.0, 0.0, 0.386853, 1.0]
+    """
+    num_inputs = checks.at_least("num_inputs", num_inputs, 1)
+    log_length = np.round(np.log(np.maximum(_counts("length", length), 1)), 10)
+    return _of_longest(log_length, num_inputs)
+
+
+def _of_longest(log_length: np.ndarray, num_inputs: int) -> np.ndarray:
+    longest = _log_longest(num_inputs)
+    return log_length / longest if longest > 0 else np.zeros_like(log_length)
+
+
+@lru_cache(maxsize=8)
+def _log_longest(num_inputs: int) -> float:
+    """log(m * C(n, m)) with m = ceil((n + 1) / 2), the most that it can be."""
+    return float(_log_length((num_inputs + 2) // 2, num_inputs, _log_factorials(num_inputs)))
 
 
 def _counts(name: str, counts: Any) -> np.ndarray:

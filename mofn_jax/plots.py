@@ -154,6 +154,84 @@ def plot_rule_card(
     return axes
 
 
+def plot_filter_rules(
+    weights, rules: Sequence[Rule], *, figure: Figure | SubFigure | None = None
+) -> np.ndarray:
+    """The weights of a filter, and which inputs of its patch its rules name, as pictures.
+
+    White: a literal, the input reaches a threshold; black: a negated literal, it stays below one;
+    gray: the rule does not name it; with ± where it names it in both ways. Of one channel all
+    pictures stand in a row, of more each in a row of its own, its channels side by side. All
+    weights share one scale, gray at 0.
+
+    Args:
+      weights: [rows, columns] or [rows, columns, C] real numbers, of one filter.
+      rules: of this filter, such as those of rising beta, which grow shorter.
+      figure: where to draw; None for a new figure.
+
+    Returns:
+      The Axes, [1 + rules, C], the weights first.
+
+    Raises:
+      ValueError: weights not finite or of another shape, or rules of another kernel.
+
+    Example:
+      >>> from mofn_jax.rules import Literal
+      >>> literals = Literal(4, 0.5, negated=False), Literal(0, 0.1, negated=True)
+      >>> rule = Rule(0, 1, literals, 0.1, 0.2, 0.3)
+      >>> plot_filter_rules(np.array([[-1, 0, 0], [0, 2, 0]]), [rule]).shape
+      (2, 1)
+    """
+    sizes: list[int | None] = [None, None, None]
+    weights = checks.matrix("weights", weights, sizes[: max(2, min(3, np.ndim(weights)))])
+    weights = weights.reshape(*weights.shape[:2], -1).astype(np.float64)
+    rules = check_rules(rules)
+    for i, rule in enumerate(rules):
+        needed = 1 + max((literal.input for literal in rule.literals), default=-1)
+        if rule.kernel_shape not in (None, weights.shape) or needed > weights.size:
+            raise ValueError(
+                f"rules[{i}]: is not about a kernel of shape {list(weights.shape)}, as the weights"
+            )
+    num_channels = weights.shape[2]
+    shape = (1 + len(rules), num_channels)
+    if figure is None:
+        wide = shape if num_channels > 1 else shape[::-1]
+        size = (0.5 + 1.6 * wide[1], 0.5 + 1.8 * wide[0])
+        figure = plt.figure(figsize=size, layout="constrained")
+    if num_channels > 1:
+        axes = figure.subplots(*shape, squeeze=False)
+    else:
+        axes = figure.subplots(*shape[::-1], squeeze=False).T
+    largest = np.abs(weights).max() or 1
+    names = [f"{rule.m} of {len(rule.literals)}\nerror {rule.error:.1%}" for rule in rules]
+    pictures = [weights / largest]
+    pictures += [_named_inputs(rule, weights.shape) for rule in rules]
+    for row, name, picture in zip(axes, ["weights\n", *names], pictures, strict=True):
+        for channel, ax in enumerate(row):
+            ax.imshow(picture[..., channel], cmap="gray", vmin=-1, vmax=1)
+            for y, x in np.argwhere(np.isnan(picture[..., channel])):
+                ax.text(x, y, "±", ha="center", va="center")
+            ax.set_xticks([])
+            ax.set_yticks([])
+            if num_channels > 1 and row is axes[0]:
+                ax.set_title(f"channel {channel}", fontsize=9)
+        if num_channels > 1:
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        else:
+            row[0].set_title(name, fontsize=9)
+    return axes
+
+
+def _named_inputs(rule: Rule, shape: tuple[int, ...]) -> np.ndarray:
+    """1 where a rule names an input, -1 where negated, NaN where both, 0 elsewhere: [*shape]."""
+    named = np.zeros(shape)
+    for literal in rule.literals:
+        place = np.unravel_index(literal.input, shape)
+        sign = -1 if literal.negated else 1
+        named[place] = sign if named[place] in (0, sign) else np.nan
+    return named
+
+
 def plot_scores(errors, *, mark_front: bool = False, ax: Axes | None = None) -> Axes:
     """The errors of every rule over the first literals of one unit, as a heat map.
 

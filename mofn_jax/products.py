@@ -96,13 +96,11 @@ _ELEMENTWISE = frozenset(
     copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow
     is_finite le lgamma log log1p logistic lt max min mul name ne neg not or pow pvary
     reduce_precision rem round rsqrt select_n sharding_constraint sign sin sinh sqrt square
-    stop_gradient sub tan tanh xor
+    sub tan tanh xor
     """.split()
 )
 _IDENTITIES = frozenset(
-    """
-    convert_element_type copy copy_p name pvary reduce_precision sharding_constraint stop_gradient
-    """.split()
+    "convert_element_type copy copy_p name pvary reduce_precision sharding_constraint".split()
 )
 # Other layouts of the same elements.
 _VIEWS = frozenset("broadcast_in_dim expand_dims reshape squeeze transpose".split())

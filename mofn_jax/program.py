@@ -145,6 +145,8 @@ def _inlined(jaxpr: jex.Jaxpr, consts: Sequence[Any], arguments: Sequence[Any]) 
             results: Sequence[Any] = _inlined(*_opened(inner), read)
         elif name == "scan" and 0 < params["length"] <= MOST_STEPS:
             results = _unrolled(params, read)
+        elif name == "stop_gradient":
+            results = read  # the same values; a layer's scale is a gradient, which it would stop
         else:
             results = _evaluated(equation, read)
         values.update(zip(equation.outvars, results, strict=True))

@@ -126,6 +126,22 @@ class Recurrent(nn.Module):
         return table.attend(x[:, -1])
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+def test_a_stopped_gradient_hides_no_layer(jitted):
+    def network(params, x):
+        stop = jax.jit(jax.lax.stop_gradient) if jitted else jax.lax.stop_gradient
+        x = stop(2 * (x.reshape(len(x), -1) @ params["a"]) + params["b"])
+        return stop(jnp.tanh(x)) @ params["c"]
+
+    draw = np.random.default_rng(0).standard_normal
+    size = int(np.prod(IMAGES.shape[1:]))
+    params = {"a": draw((size, 5)) / size, "b": draw(5), "c": draw((5, 3))}
+    layers = captured(network, jax.tree.map(jnp.float32, params))
+    assert list(layers) == ["a", "c"]
+    assert_recomputed(layers["a"], jnp.tanh)
+    np.testing.assert_allclose(layers["a"].weights, 2 * params["a"], rtol=1e-6)
+
+
 def test_a_loop_is_unrolled_or_named():
     for steps in (3, 65):
         tokens = np.random.default_rng(0).integers(0, 7, (6, steps))
