@@ -163,7 +163,8 @@ def sides_of(dataset: mofn.Dataset, name: str, seed: int, quick: bool) -> Sides:
         return Sides(measured, measured, held_out)
     if name in _TEST_EXAMPLES:
         size = _QUICK_EXAMPLES if quick else _TEST_EXAMPLES[name]
-        return Sides(test[:size], test[:size], test[size:])
+        measured, held_out = test[:size], test[size:]
+        return Sides(measured, measured, held_out)
     return Sides(np.concatenate([train, test]), train, test)
 
 

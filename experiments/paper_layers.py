@@ -162,7 +162,9 @@ def rows_of_layer(
         own = (case.seed, trained.test_accuracy, examples, constant_units, method, seconds)
         return PaperRow(*about._replace(dataset=case.dataset), *own, *means)
 
-    for search, methods in (("weight_order", [WEIGHT_ORDER]), ("best", [BEST, EACH])):
+    # Of one unit the mean is the same as each.
+    of_best = [BEST, EACH] if only is None else [BEST]
+    for search, methods in (("weight_order", [WEIGHT_ORDER]), ("best", of_best)):
         name = f"{case} {layer_name}"
         first = explain(measured, held_out if same else measured, search, name)
         second = first if same else explain(found, held_out, search, name)
@@ -175,11 +177,11 @@ def rows_of_layer(
     outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(all_rules))
     if part != "table1":
         return
-    pairs = [sides_of(measured, measured), sides_of(found, held_out)]
+    pairs = [pair_of(found, held_out)] if same else [pair_of(measured), pair_of(found, held_out)]
     for method in (TREE, OPTIMAL_TREE):
         start = time.perf_counter()
         trees = [trees_of_units(method, pair) for pair in pairs]
-        seconds = (time.perf_counter() - start) / 2
+        seconds = (time.perf_counter() - start) / len(pairs)
         for about in published:
             yield row(about, method, seconds, means_of_trees(trees, pairs, about.paper_complexity))
 
@@ -229,7 +231,8 @@ class Pair(NamedTuple):
     other: Side
 
 
-def sides_of(layer: mofn.Layer, other: mofn.Layer) -> Pair:
+def pair_of(layer: mofn.Layer, other: mofn.Layer | None = None) -> Pair:
+    other = other or layer
     targets, thresholds = mofn.layer_targets(layer, None)
     other_targets, _ = mofn.layer_targets(other, None, thresholds)
     varies = targets.any(0) & ~targets.all(0)
@@ -268,15 +271,15 @@ def means_of_trees(
     """Of the trees with fewest errors that are no more complex on average; a constant is one.
 
     Args:
-      trees: of both pairs, of each unit.
-      pairs: what they were grown on and measured on.
+      trees: of each pair, of each unit.
+      pairs: of the layer on what is measured and, if it is another, on a part and held out.
       largest: mean complexity; None for any.
     """
-    first, second = (
+    chosen = [
         np.mean(chosen_trees(of_units, pair, np.inf if largest is None else largest), axis=0)
         for of_units, pair in zip(trees, pairs, strict=True)
-    )
-    return Means(len(trees[0]), *first[:3].tolist(), *second[3:].tolist())
+    ]
+    return Means(len(trees[0]), *chosen[0][:3].tolist(), *chosen[-1][3:].tolist())
 
 
 def chosen_trees(

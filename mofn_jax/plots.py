@@ -203,7 +203,7 @@ def plot_filter_rules(
     else:
         axes = figure.subplots(*shape[::-1], squeeze=False).T
     largest = np.abs(weights).max() or 1
-    names = [f"{rule.m} of {len(rule.literals)}\nerror {rule.error:.1%}" for rule in rules]
+    names = [f"{_body(rule)}\nerror {rule.error:.1%}" for rule in rules]
     pictures = [weights / largest]
     pictures += [_named_inputs(rule, weights.shape) for rule in rules]
     for row, name, picture in zip(axes, ["weights\n", *names], pictures, strict=True):
@@ -220,6 +220,12 @@ def plot_filter_rules(
         else:
             row[0].set_title(name, fontsize=9)
     return axes
+
+
+def _body(rule: Rule) -> str:
+    if 0 < rule.m <= len(rule.literals):
+        return f"{rule.m} of {len(rule.literals)}"
+    return "true" if rule.m == 0 else "false"
 
 
 def _named_inputs(rule: Rule, shape: tuple[int, ...]) -> np.ndarray:

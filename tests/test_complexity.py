@@ -4,7 +4,13 @@ import numpy as np
 import oracle
 import pytest
 
-from mofn_jax.complexity import NO_RULE, complexity, prefix_order, prefix_order_from
+from mofn_jax.complexity import (
+    NO_RULE,
+    complexity,
+    dnf_complexity,
+    prefix_order,
+    prefix_order_from,
+)
 
 
 def test_order_of_rules_is_by_complexity_then_size():
@@ -74,3 +80,15 @@ def test_what_is_kept_for_the_next_caller_is_read_only():
     for array in prefix_order(5):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 7
+
+
+def test_a_dnf_is_as_complex_as_the_rule_it_spells_out():
+    for num_inputs in (1, 2, 5, 21):
+        for taken in range(num_inputs + 1):
+            for m in range(taken + 2):
+                length = oracle.length(m, taken)
+                expected = complexity(m, taken, num_inputs)
+                assert dnf_complexity(length, num_inputs) == pytest.approx(expected, abs=1e-9)
+    assert dnf_complexity(10**6, 3) > 1
+    with pytest.raises(ValueError, match="length: expected integers"):
+        dnf_complexity(-1, 3)

@@ -163,6 +163,59 @@ def test_bad_input_to_rule_card(changes, message):
     assert not plt.get_fignums()
 
 
+def test_filter_rules_are_white_black_and_gray():
+    weights = np.array([[0.5, -2.0, 0.0], [1.0, 0.0, -0.25]])
+    literals = (mofn.Literal(1, 0.3, True), mofn.Literal(3, 0.1, False), mofn.Literal(5, 0.2, True))
+    never = make_rule(m=1)
+    rules = [make_rule(*literals, m=2), make_rule(*literals, mofn.Literal(5, 0.1, False)), never]
+    axes = plots.plot_filter_rules(weights, rules)
+    assert axes.shape == (4, 1)
+    pictures = [ax.images[0] for ax in axes[:, 0]]
+    np.testing.assert_array_equal(pictures[0].get_array(), weights / 2)
+    np.testing.assert_array_equal(pictures[1].get_array(), [[0, -1, 0], [1, 0, -1]])
+    assert pictures[2].get_array().mask.tolist() == [[False] * 3, [False, False, True]]
+    assert not pictures[3].get_array().any()
+    for picture in pictures:
+        assert (picture.get_clim(), picture.get_cmap().name) == ((-1, 1), "gray")
+    titles = [ax.get_title() for ax in axes[:, 0]]
+    assert titles[0].strip() == "weights"
+    assert [title.splitlines()[0] for title in titles[1:]] == ["2 of 3", "1 of 4", "false"]
+    assert "error 25.0%" in titles[1]
+    assert [text.get_text() for text in axes[2, 0].texts] == ["±"]
+    axes[0, 0].figure.draw_without_rendering()
+    bottoms = {round(ax.get_position().y0, 3) for ax in axes[:, 0]}
+    assert len(bottoms) == 1  # side by side
+
+
+def test_filter_rules_of_several_channels():
+    weights = np.random.default_rng(0).standard_normal((3, 3, 2))
+    rule = make_rule(mofn.Literal(5, 0.3, False))._replace(kernel_shape=(3, 3, 2))
+    figure = plt.figure(layout="constrained").subfigures(1, 2)[1]
+    axes = plots.plot_filter_rules(weights, [rule], figure=figure)
+    assert axes.shape == (2, 2)
+    assert all(ax.get_figure(root=False) is figure for ax in axes.flat)
+    expected = np.zeros((3, 3))
+    expected[0, 2] = 1  # input 5: row 0, column 2, channel 1
+    np.testing.assert_array_equal(axes[1, 0].images[0].get_array(), np.zeros((3, 3)))
+    np.testing.assert_array_equal(axes[1, 1].images[0].get_array(), expected)
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "message"),
+    [
+        (np.zeros(3), {}, "weights: expected"),
+        (np.full((3, 3), np.nan), {}, "weights: "),
+        (np.zeros((1, 2)), {}, r"rules\[0\]: is not about a kernel of shape \[1, 2, 1\]"),
+        (np.ones((3, 3)), {"kernel_shape": (3, 3, 2)}, r"rules\[0\]: is not about a kernel"),
+        (np.ones((3, 3)), {"m": 7}, r"rules\[0\].m"),
+    ],
+)
+def test_bad_input_to_filter_rules(weights, changes, message):
+    rule = make_rule(mofn.Literal(5, 0.3, False))._replace(**changes)
+    with pytest.raises(ValueError, match=message):
+        plots.plot_filter_rules(weights, [rule])
+
+
 def make_scores():
     """Literals of twelve examples in weight order, the errors of all rules, and the front."""
     rng = np.random.default_rng(3)

@@ -130,7 +130,7 @@ class Recurrent(nn.Module):
 def test_a_stopped_gradient_hides_no_layer(jitted):
     def network(params, x):
         stop = jax.jit(jax.lax.stop_gradient) if jitted else jax.lax.stop_gradient
-        x = stop(2 * (x.reshape(len(x), -1) @ params["a"]) + params["b"])
+        x = stop(2 * (x.reshape(len(x), -1) @ params["a"]) + params["b"][None])
         return stop(jnp.tanh(x)) @ params["c"]
 
     draw = np.random.default_rng(0).standard_normal

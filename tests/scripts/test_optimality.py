@@ -148,12 +148,45 @@ def test_the_tree_of_few_tests_is_the_start_of_a_larger_one():
     inputs, held_out = rng.random((2, 300, 6), np.float32)
     target = (inputs[:, 0] > inputs[:, 1]) ^ (inputs[:, 2] > 0.7)
     sizes = [1, 2, 5, 12, 400]
-    for size, says in zip(
-        sizes, rivals.tree_predictions(sizes, inputs, target, held_out), strict=True
-    ):
+    for size, grown in zip(sizes, rivals.grown_trees(sizes, inputs, target, held_out), strict=True):
         tree = DecisionTreeClassifier(max_leaf_nodes=size + 1, random_state=0).fit(inputs, target)
-        for found, some in zip(says, (inputs, held_out), strict=True):
+        for found, some in zip(grown[1:], (inputs, held_out), strict=True):
             np.testing.assert_array_equal(found, tree.predict(some))
+        assert grown.length == length_of(tree.tree_)
+
+
+def length_of(tree, node=0, depth=0):
+    """The tests on the paths to all leaves that say true."""
+    left, right = tree.children_left[node], tree.children_right[node]
+    if left < 0:
+        return depth if tree.value[node, 0].argmax() == 1 else 0
+    return length_of(tree, left, depth + 1) + length_of(tree, right, depth + 1)
+
+
+def test_optimal_trees_have_the_fewest_errors():
+    pytest.importorskip("pystreed")
+    rng = np.random.default_rng(2)
+    truth = rng.random((60, 4)) < 0.5
+    target = (truth[:, 0] ^ truth[:, 2]) | (rng.random(60) < 0.1)
+    sizes = [1, 2, 3]
+    found = list(rivals.optimal_trees(sizes, truth, target, ~truth))
+
+    def least(rows, tests):
+        """Of all trees of so many tests, by trying them all."""
+        errors = min(target[rows].sum(), (~target[rows]).sum())
+        for test in range(4 if tests else 0):
+            sides = rows & truth[:, test], rows & ~truth[:, test]
+            for left in range(tests):
+                both = least(sides[0], left) + least(sides[1], tests - 1 - left)
+                errors = min(errors, both)
+        return errors
+
+    for size, tree in zip(sizes, found, strict=True):
+        assert (tree.says != target).sum() == least(np.ones(60, bool), size)
+    # Exclusive or: a literal and the other's negation, on two paths of two tests.
+    assert found[2].length == 4
+    assert (found[2].held_out_says == (~truth[:, 0] ^ ~truth[:, 2])).all()
+    assert len(list(rivals.optimal_trees(range(1, 30), truth, target, truth))) == 15
 
 
 def test_regressions_have_as_many_weights_as_they_may():
