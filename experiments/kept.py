@@ -30,7 +30,7 @@ _WRITTEN = (
     *(
         f"{name}.{end}"
         for name in ("table1", "figure1", "figure2", "table2", "adversarial")
-        for end in ("csv", "md", "png")
+        for end in ("csv", "md", "png", "txt")
     ),
 )
 

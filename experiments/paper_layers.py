@@ -21,6 +21,7 @@ from mofn_jax import meshes, outputs
 from mofn_jax.complexity import dnf_complexity
 from mofn_jax.explanation import measure_layer
 from mofn_jax.literals import Literals
+from mofn_jax.sites import name_rules
 
 WEIGHT_ORDER, BEST, EACH, OPTIMAL_TREE = "weight order", "best", "best, each", "optimal tree"
 _GROWN_TESTS = range(1, 64)
@@ -88,11 +89,13 @@ class Explained(NamedTuple):
         Args:
           **choice: beta or max_complexity.
         """
-        rules = mofn.select_rules(self.result.front, **choice)
+        thresholds = self.result.thresholds
         places = [rule.position for rule in next(iter(self.result.rules.values()))]
         positions = None if None in places else np.array(places)
-        (measured,) = measure_layer([rules], self.other, positions, self.result.thresholds)
-        return tuple(rule for rule in measured if rule.baseline_error > 0)
+        rules = mofn.select_rules(self.result.front, **choice)
+        rules = name_rules(rules, self.other, positions, thresholds)
+        (rules,) = measure_layer([rules], self.other, positions, thresholds)
+        return tuple(rule for rule in rules if rule.baseline_error > 0)
 
     def of_mean_complexity(self, largest: float) -> tuple[mofn.Rule, ...]:
         """Those at the least beta at which they are no more complex than this on average."""
@@ -151,8 +154,11 @@ def rows_of_layer(
       path: where the rows will be kept; the rules beside it.
     """
     part, layer_name = published[0].part, published[0].layer
-    measured, found, held_out = (capture(trained, inputs, layer_name) for inputs in sides)
-    same = sides.measured is sides.found
+    measured, held_out = (
+        capture(trained, inputs, layer_name) for inputs in (sides.measured, sides.held_out)
+    )
+    same = sides.found is sides.measured
+    found = measured if same else capture(trained, sides.found, layer_name)
     only = most_informative_unit(measured) if part == "figure1" else None
     all_rules: list[mofn.Rule] = []
     constant_units = 0

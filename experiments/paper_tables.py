@@ -127,12 +127,13 @@ def write_filter(workdir: Path, weights, rules: Sequence[mofn.Rule]) -> None:
       weights: [*K, C] of the filter.
       rules: as many by either search.
     """
+    outputs.write_text(workdir / "figure1.txt", "".join(f"{rule}\n" for rule in rules))
     figure = plt.figure(figsize=(8, 5), layout="constrained")
     half = len(rules) // 2
     above, below = figure.subfigures(2, 1, squeeze=False).flat
-    above.suptitle("weight order, the paper's search", fontsize=10)
+    above.supylabel("weight order", fontsize=10)
     plots.plot_filter_rules(weights, rules[:half], figure=above)
-    below.suptitle("the default search, no more complex", fontsize=10)
+    below.supylabel("default search", fontsize=10)
     plots.plot_filter_rules(weights, rules[half:], figure=below)
     outputs.write_whole(workdir / "figure1.png", lambda path: figure.savefig(path, dpi=110))
     plt.close(figure)
@@ -152,7 +153,8 @@ def write_adversarial(workdir: Path, rows: Sequence[AdversarialRow]) -> str:
     for row in means:
         alone = "" if row.alone != row.alone else _share(row, "alone")
         shares = (_share(row, "right_before"), f"**{_share(row, 'right')}**", alone)
-        about = (f"{row.epsilon:g} ({row.fooled:.1%})", f"{row.examples:.0f}", row.method)
+        method = "default search" if row.method == BEST else row.method
+        about = (f"{row.epsilon:g} ({row.fooled:.1%})", f"{row.examples:.0f}", method)
         cells.append([*about, f"{row.tests:.0f}", *shares])
     text = (
         "Shares in percent, means over seeds (± standard deviation). In the paper rules of maximal "
