@@ -36,7 +36,7 @@ class AdversarialRow(NamedTuple):
     seed: int
     epsilon: float  # how far each pixel is moved
     examples: int  # adversarial ones
-    fooled: float  # share of the test images, right before, on which the network is wrong after
+    fooled: float  # share of those moved, right before, on which the network is wrong after
     method: str
     tests: int  # literals of the rules, tests of the tree; 0 of networks
     right_before: float  # share of the examples, before they are moved
@@ -64,7 +64,7 @@ def answers_of(trained: Trained, inputs: np.ndarray) -> np.ndarray:
 
 
 def rows_of_network(
-    case: Case, trained: Trained, another: Trained, examples: np.ndarray, epsilon: float
+    case: Case, trained: Trained, another: Trained, num_found: int, epsilon: float
 ) -> Iterator[AdversarialRow]:
     """A row for each method: both networks, rules by each search, a tree.
 
@@ -72,10 +72,14 @@ def rows_of_network(
       case: the network for which adversarial examples are made.
       trained: that network.
       another: one of the same kind.
-      examples: its inputs on which rules and the tree are found.
+      num_found: on how many test images rules and the tree are found; the others are moved.
       epsilon: how far each pixel is moved.
+
+    Raises:
+      ValueError: none that is moved so far fools the network.
     """
-    images, labels = trained.dataset.test
+    examples = trained.dataset.test.inputs[:num_found]
+    images, labels = (side[num_found:] for side in trained.dataset.test)
     moved = np.concatenate(
         [
             np.asarray(
@@ -92,6 +96,8 @@ def rows_of_network(
     )
     was_right = answers_of(trained, images) == labels
     fooled = was_right & (answers_of(trained, moved) != labels)
+    if not fooled.any():
+        raise ValueError(f"epsilons: no image that is moved by {epsilon} fools the network")
     chosen = np.flatnonzero(fooled)[:MOST_EXAMPLES]
     before, after, truth = images[chosen], moved[chosen], labels[chosen]
 

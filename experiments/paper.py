@@ -11,6 +11,7 @@ Of the small tables and the faces, rules are found on all examples, as in the pa
 are measured on held-out ones on four fifths; of the promoters, on 10,000 synthetic sequences, each
 of whose nucleotides is drawn evenly and by itself, and measured on 10,000 others; of MNIST, on the
 first 5,000 test images, and measured on the others; of Fashion-MNIST, on the first 1,000.
+Adversarial examples are made of those others.
 
 The working directory receives a table (.md) and all rows (.csv) of each part, and the pictures.
 What is done is not done again. --quick does all of it on small data that need no network, with
@@ -30,6 +31,7 @@ from experiments import adversarial, command_line, kept, paper_tables, trained
 from experiments.paper_layers import PaperRow, Sides, capture, rows_of_layer
 from experiments.published import ROWS, Published
 from experiments.rivals import import_streed
+from mofn_jax import checks
 
 PARTS = ("table1", "figure1", "figure2", "table2", "adversarial")
 _SEEDS = {"table1": 5, "figure1": 1, "figure2": 3, "table2": 3, "adversarial": 3}
@@ -45,7 +47,8 @@ def define_flags(values: flags.FlagValues) -> None:
     define_list = partial(command_line.define_list, values)
     define_list("parts", PARTS, "What to do.", known=PARTS, may_be_empty=False)
     define_list("seeds", None, f"Of training; by default the first {_SEEDS}.", may_be_empty=False)
-    define_list("epsilons", [0.05, 0.1, 0.2], "How far an adversarial example moves each pixel.")
+    about = "How far an adversarial example moves each pixel."
+    define_list("epsilons", [0.05, 0.1, 0.2], about, may_be_empty=False)
     flags.DEFINE_bool("quick", False, "Small data and little training.", flag_values=values)
     command_line.define_folder(
         values, "workdir", None, "Where to write; runs/paper, or runs/paper_quick."
@@ -60,19 +63,24 @@ def main(argv: Sequence[str]) -> None:
         options["num_epochs"].value = _QUICK_EPOCHS
     seeds = None if options.seeds is None else command_line.seeds(options)
     epsilons = command_line.numbers("epsilons", options.epsilons)
+    if not all(epsilons):
+        raise flags.Error("epsilons: expected numbers above 0")
     workdir = options.workdir or ("runs/paper_quick" if options.quick else "runs/paper")
     workdir = Path(workdir).expanduser()
     which = ["parts", "seeds", "epsilons"]
     kept.check_folder(workdir, options, may_differ=which)
     if "table1" in options.parts:
         import_streed()
-    for dataset in {row.dataset for row in ROWS if row.part in options.parts}:
+    datasets = {row.dataset for row in ROWS if row.part in options.parts}
+    for dataset in datasets | ({"mnist"} if "adversarial" in options.parts else set()):
         trained.load(data_of(dataset, options.quick), options.data_dir, 0)
     with kept.alone_in(workdir):
         kept.open_folder(workdir, options, may_differ=which)
         for part in dict.fromkeys(options.parts):
             default = 1 if options.quick else _SEEDS[part]
             some = list(range(default)) if seeds is None else seeds
+            if part == "figure1":
+                some = some[:1]  # one filter of one network
             if part == "adversarial":
                 print(do_adversarial(workdir, options, some, epsilons))
             else:
@@ -133,13 +141,14 @@ def do_adversarial(
     for seed in tqdm(seeds, unit="seed", desc="adversarial"):
         case = trained.Case(data_of("mnist", options.quick), "PaperMNIST", "relu", seed)
         for epsilon in epsilons:
-            path = workdir / "cases" / f"adversarial-{trained.name(case, options)}-{epsilon:g}.json"
+            path = workdir / "cases" / f"adversarial-{trained.name(case, options)}-{epsilon}.json"
 
             def make(case=case, seed=seed, epsilon=epsilon):
                 network = trained.train_or_restore(case, options)
-                another = trained.train_or_restore(case._replace(seed=seed + 1), options)
-                examples = sides_of(network.dataset, "mnist", seed, options.quick).measured
-                return adversarial.rows_of_network(case, network, another, examples, epsilon)
+                next_seed = (seed + 1) % (checks.LARGEST_SEED + 1)
+                another = trained.train_or_restore(case._replace(seed=next_seed), options)
+                size = _QUICK_EXAMPLES if options.quick else _TEST_EXAMPLES["mnist"]
+                return adversarial.rows_of_network(case, network, another, size, epsilon)
 
             rows += kept.kept_rows(path, adversarial.AdversarialRow, make)
     return paper_tables.write_adversarial(workdir, rows)

@@ -23,11 +23,14 @@ from mofn_jax.explanation import measure_layer
 from mofn_jax.literals import Literals
 from mofn_jax.sites import name_rules
 
-WEIGHT_ORDER, BEST, EACH, OPTIMAL_TREE = "weight order", "best", "best, each", "optimal tree"
-_GROWN_TESTS = range(1, 64)
+# At the paper's beta, and no more complex on average; no rule more complex.
+WEIGHT_ORDER, AS_COMPLEX = "weight order", "weight order, as complex"
+BEST, EACH = "best", "best, each"
+OPTIMAL_TREE = "optimal tree"
+_GROWN_TESTS = (*range(1, 64), 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 _OPTIMAL_TESTS = range(1, 16)
 _BISECTIONS = 40
-_LEAST_BETA, _LARGEST_BETA = 1e-6, 100.0  # at the latter nothing but complexity 0 is chosen
+_LEAST_BETA, _LARGEST_BETA = 1e-6, 1e6  # at the latter nothing but complexity 0 is chosen
 
 
 class PaperRow(NamedTuple):
@@ -168,9 +171,12 @@ def rows_of_layer(
         own = (case.seed, trained.test_accuracy, examples, constant_units, method, seconds)
         return PaperRow(*about._replace(dataset=case.dataset), *own, *means)
 
-    # Of one unit the mean is the same as each.
-    of_best = [BEST, EACH] if only is None else [BEST]
-    for search, methods in (("weight_order", [WEIGHT_ORDER]), ("best", of_best)):
+    by_weight, by_best = [WEIGHT_ORDER], [BEST]
+    if only is None:  # of one unit the mean is the same
+        by_best += [EACH]
+    if any(about.beta is not None for about in published):
+        by_weight += [AS_COMPLEX]
+    for search, methods in (("weight_order", by_weight), ("best", by_best)):
         name = f"{case} {layer_name}"
         first = explain(measured, held_out if same else measured, search, name)
         second = first if same else explain(found, held_out, search, name)

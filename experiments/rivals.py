@@ -120,6 +120,9 @@ def optimal_trees(
       target: [E] booleans.
       held_out: [., N] booleans.
 
+    Yields:
+      Those that STreeD could prove to be the best in its time.
+
     Raises:
       ImportError: STreeD is not installed.
     """
@@ -127,6 +130,8 @@ def optimal_trees(
     for size in dict.fromkeys(min(size, 2**depth - 1) for size in sizes):
         model = import_streed()(max_depth=depth, max_num_nodes=size, time_limit=_STREED_SECONDS)
         model.fit(truth.astype(np.int32), target.astype(np.int32))
+        if not model.fit_result.is_optimal():
+            return
         says = [model.predict(some.astype(np.int32)) == 1 for some in (truth, held_out)]
         yield Tree(_length_below(model.tree_, 0), *says)
 
@@ -147,7 +152,8 @@ def import_streed() -> Any:
         from pystreed import STreeDClassifier
     except ImportError:
         raise ImportError(
-            'optimal trees are made by STreeD: pip install "mofn_jax[rivals]"'
+            'the optimal trees of table1 are made by STreeD: pip install "mofn_jax[rivals]", on '
+            "Linux with a Python below 3.13; elsewhere do the other --parts"
         ) from None
     return STreeDClassifier
 

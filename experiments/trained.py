@@ -95,9 +95,13 @@ def define_training_flags(values: flags.FlagValues) -> None:
 
 
 def define_data_dir(values: flags.FlagValues) -> None:
-    """The flag of the folder of TensorFlow Datasets."""
+    """The flag of the folder of datasets that are not embedded."""
     command_line.define_folder(
-        values, "data_dir", None, "Where TFDS keeps its datasets.", is_written=False
+        values,
+        "data_dir",
+        None,
+        "Where TFDS, or scikit-learn, keeps its datasets.",
+        is_written=False,
     )
 
 
