@@ -287,7 +287,10 @@ def check_can_save(path: str | os.PathLike[str]) -> Path:
     path = checks.path("path", path)
     with contextlib.suppress(RuntimeError):  # links in a circle
         path = path.resolve()
-    if path in (Path.cwd(), *Path.cwd().parents):
+    here: list[Path] = []
+    with contextlib.suppress(FileNotFoundError):  # the folder where it works may be gone
+        here = [Path.cwd(), *Path.cwd().parents]
+    if path in here:
         raise ValueError(f"path: {path} is where this process works; expected another folder")
     if path.is_dir():
         found: set[str] = set()

@@ -256,3 +256,12 @@ def test_damaged_parameters(tmp_path, capfd):
             shutil.rmtree(tmp_path / "copy")
     assert refused >= 12
     assert capfd.readouterr().err == ""
+
+
+def test_parameters_are_saved_where_the_folder_of_the_process_is_gone(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    mofn.save_params(tmp_path / "params", {"a": np.ones(3)})
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(mofn.restore_params(tmp_path / "params")["a"], np.ones(3))
