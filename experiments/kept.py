@@ -185,12 +185,17 @@ def pivot(means: Sequence[Any], index: Sequence[str], column: str, value: str) -
     columns = list(dict.fromkeys(getattr(row, column) for row in means))
     lines: dict[tuple, dict[Any, str]] = defaultdict(dict)
     for row in means:
-        mean, deviation = getattr(row, value), getattr(row, f"{value}_sd")
-        cell = f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if deviation == deviation else "")
-        lines[tuple(getattr(row, name) for name in index)][getattr(row, column)] = cell
+        key = tuple(getattr(row, name) for name in index)
+        lines[key][getattr(row, column)] = percent(row, value)
     table = [[*index, *columns], ["---"] * len(index) + ["---:"] * len(columns)]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
     return markdown(table)
+
+
+def percent(mean: Any, value: str) -> str:
+    """A share, one of the values of what `over_seeds` returns, in percent with its deviation."""
+    share, deviation = getattr(mean, value), getattr(mean, f"{value}_sd")
+    return f"{100 * share:.2f}" + (f" ± {100 * deviation:.2f}" if deviation == deviation else "")
 
 
 def markdown(table: Sequence[Sequence[Any]]) -> str:

@@ -149,7 +149,7 @@ def do_adversarial(
                 network = trained.train_or_restore(case, options)
                 next_seed = (seed + 1) % (checks.LARGEST_SEED + 1)
                 another = trained.train_or_restore(case._replace(seed=next_seed), options)
-                size = _QUICK_EXAMPLES if options.quick else _TEST_EXAMPLES["mnist"]
+                size = len(sides_of(network.dataset, "mnist", seed, options.quick).measured)
                 return adversarial.rows_of_network(case, network, another, size, epsilon)
 
             rows += kept.kept_rows(path, adversarial.AdversarialRow, make)

@@ -264,7 +264,8 @@ def trees_of_units(method: str, pair: Pair) -> list[list[Tree]]:
         return mofn.SEARCHES["weight_order"](literals, inputs, targets, **options)
 
     weights, side, other = pair
-    mofn.extract_layer(weights, *side, search=keep, max_literals=1)
+    if method == OPTIMAL_TREE:
+        mofn.extract_layer(weights, *side, search=keep, max_literals=1)
 
     def trees(unit: int) -> list[Tree]:
         target = side.targets[:, unit]

@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 import mofn_jax as mofn
-from experiments import kept
 from experiments.adversarial import AdversarialRow
+from experiments.kept import markdown, over_seeds, percent
 from experiments.paper_layers import AS_COMPLEX, BEST, EACH, OPTIMAL_TREE, WEIGHT_ORDER, PaperRow
 from experiments.published import ADVERSARIAL_RIGHT
 from experiments.rivals import TREE
@@ -30,7 +30,7 @@ _HEADS = {
 def write_part(workdir: Path, part: str, rows: Sequence[PaperRow]) -> str:
     """Writes the rows, table and pictures of a part, and returns the table."""
     outputs.write_text(workdir / f"{part}.csv", report.rows_to_csv(rows))
-    means = kept.over_seeds(
+    means = over_seeds(
         rows, _KEYS, ["test_accuracy", "units", "constant_units", "seconds", *_MEASURES]
     )
     text = table([row for row in means if row.paper_error is not None or row.paper_time])
@@ -64,7 +64,7 @@ def table(means: Sequence[Any]) -> str:
                 f"{name}{seeds}), {first.layer} ({first.units:.4g})",
                 method,
                 f"{paper} {first.paper_time and f'({first.paper_time})'}".strip() or "-",
-                f"{_share(first, 'baseline_error')} ({_share(first, 'held_out_baseline_error')})",
+                f"{percent(first, 'baseline_error')} ({percent(first, 'held_out_baseline_error')})",
                 *(_cell(by_method[method]) for method in methods),
             ]
         )
@@ -72,7 +72,7 @@ def table(means: Sequence[Any]) -> str:
         "Each cell: complexity · **error** in percent, on the examples the rules were found on (on "
         "held-out ones), means over the units that are not constant (± standard deviation over "
         "seeds); seconds to find the rules of all complexities, or trees of all sizes, compilation "
-        f"included.\n\n{kept.markdown(cells)}\n"
+        f"included.\n\n{markdown(cells)}\n"
     )
 
 
@@ -81,13 +81,8 @@ def _numbers(length: float | None, error: float | None) -> str:
     return " · ".join(parts if error is None else [*parts, f"**{100 * error:.4g}**"])
 
 
-def _share(row: Any, name: str) -> str:
-    mean, deviation = getattr(row, name), getattr(row, f"{name}_sd")
-    return f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if deviation == deviation else "")
-
-
 def _cell(row: Any) -> str:
-    text = f"{row.complexity:.3f} · **{_share(row, 'error')}** ({_share(row, 'held_out_error')})"
+    text = f"{row.complexity:.3f} · **{percent(row, 'error')}** ({percent(row, 'held_out_error')})"
     return f"{text}, {row.seconds:.2g} s"
 
 
@@ -144,7 +139,7 @@ def write_filter(workdir: Path, weights, rules: Sequence[mofn.Rule]) -> None:
 def write_adversarial(workdir: Path, rows: Sequence[AdversarialRow]) -> str:
     """Writes the rows and the table of the adversarial examples, and returns the table."""
     outputs.write_text(workdir / "adversarial.csv", report.rows_to_csv(rows))
-    means = kept.over_seeds(
+    means = over_seeds(
         rows,
         ["epsilon", "method"],
         ["examples", "fooled", "tests", "right_before", "right", "alone"],
@@ -153,15 +148,15 @@ def write_adversarial(workdir: Path, rows: Sequence[AdversarialRow]) -> str:
     heads += ["right before", "right after", "the true class's rule alone holds"]
     cells = [heads, ["---:", "---:", "---", *["---:"] * 4]]
     for row in means:
-        alone = "" if row.alone != row.alone else _share(row, "alone")
-        shares = (_share(row, "right_before"), f"**{_share(row, 'right')}**", alone)
+        alone = "" if row.alone != row.alone else percent(row, "alone")
+        shares = (percent(row, "right_before"), f"**{percent(row, 'right')}**", alone)
         method = "default search" if row.method == BEST else row.method
         about = (f"{row.epsilon:g} ({row.fooled:.1%})", f"{row.examples:.0f}", method)
         cells.append([*about, f"{row.tests:.0f}", *shares])
     text = (
         "Shares in percent, means over seeds (± standard deviation). In the paper rules of maximal "
         f"complexity answer {ADVERSARIAL_RIGHT:.1%} of 1,000; its epsilon is not said.\n\n"
-        f"{kept.markdown(cells)}\n"
+        f"{markdown(cells)}\n"
     )
     outputs.write_text(workdir / "adversarial.md", text)
     return text

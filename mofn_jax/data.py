@@ -3,6 +3,7 @@
 Axis letters: E examples, n inputs.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -99,10 +100,8 @@ def load_dataset(
         return _generate(name, seed)
     # No namespaces and no builder arguments: TFDS would ask the network about them.
     if re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
-        try:
+        with contextlib.suppress(tfds.UnknownName):
             return _dataset(name, seed, *tfds.read(name, folder))
-        except LookupError:
-            pass
     raise ValueError(
         f"name: unknown dataset {name!r}; embedded are {', '.join(_EMBEDDED)}; generated are "
         f"{', '.join(_GENERATED)} and K-of-N (such as 3-of-5); olivetti is scikit-learn's; any "

@@ -19,7 +19,14 @@ from matplotlib.ticker import MaxNLocator
 from mofn_jax import checks
 from mofn_jax.complexity import complexity
 from mofn_jax.report import LayerRow
-from mofn_jax.rules import Rule, check_rules, format_literals, format_rule, inputs_of_rules
+from mofn_jax.rules import (
+    Rule,
+    check_rules,
+    format_literals,
+    format_rule,
+    inputs_needed,
+    inputs_of_rules,
+)
 
 _MARKERS = "osD^vP*Xph<>"
 _COLORS = [f"C{i}" for i in range(10) if i != 7]  # gray is for the legend
@@ -187,8 +194,7 @@ def plot_filter_rules(
     weights = weights.reshape(*weights.shape[:2], -1).astype(np.float64)
     rules = check_rules(rules)
     for i, rule in enumerate(rules):
-        needed = 1 + max((literal.input for literal in rule.literals), default=-1)
-        if rule.kernel_shape not in (None, weights.shape) or needed > weights.size:
+        if rule.kernel_shape not in (None, weights.shape) or inputs_needed([rule]) > weights.size:
             raise ValueError(
                 f"rules[{i}]: is not about a kernel of shape {list(weights.shape)}, as the weights"
             )

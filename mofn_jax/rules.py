@@ -157,13 +157,14 @@ def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
       ValueError: inputs not finite, or fewer than the rules name.
     """
     inputs = checks.matrix("inputs", inputs, [None, None])
-    needed = _inputs_needed(rules)
+    needed = inputs_needed(rules)
     if inputs.shape[1] < needed:
         raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
     return inputs
 
 
-def _inputs_needed(rules: Sequence[Rule]) -> int:
+def inputs_needed(rules: Sequence[Rule]) -> int:
+    """How many inputs there must be for the literals of the rules to name some of them."""
     return 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
 
 
@@ -248,9 +249,9 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
     names = rule.input_names
     if input_names is not None:
         names = tuple(_text("input_names", n) for n in checks.sequence("input_names", input_names))
-    if names is not None and len(names) < _inputs_needed([rule]):
+    if names is not None and len(names) < inputs_needed([rule]):
         raise ValueError(
-            f"input_names: the rule needs at least {_inputs_needed([rule])}, got {len(names)}"
+            f"input_names: the rule needs at least {inputs_needed([rule])}, got {len(names)}"
         )
 
     def name(i: int) -> str:
@@ -304,7 +305,7 @@ def _checked(name: str, rule: Rule) -> Rule:
     )
     if rule.max_literals is not None and len(literals) > rule.max_literals:
         raise ValueError(f"{name}.max_literals: {rule.max_literals}, but {len(literals)} literals")
-    needed = _inputs_needed([rule])
+    needed = inputs_needed([rule])
     if rule.kernel_shape is not None and needed > math.prod(rule.kernel_shape):
         raise ValueError(f"{name}.kernel_shape: has no input {needed - 1}, which a literal names")
     if rule.input_names is not None and needed > len(rule.input_names):

@@ -22,6 +22,10 @@ from mofn_jax.tables import Examples
 _HOST = "https://storage.googleapis.com"  # asked where a dataset registers no address
 
 
+class UnknownName(Exception):
+    """TensorFlow Datasets has no dataset of this name."""
+
+
 def import_tfds() -> ModuleType:
     """TensorFlow Datasets, imported when it is asked for: it is slow, and TensorFlow an extra.
 
@@ -52,7 +56,7 @@ def read(name: str, data_dir: str | None) -> tuple[Examples, Examples | None]:
       for a dataset that has no test split. There are as many classes as names of them.
 
     Raises:
-      LookupError: no dataset of this name.
+      UnknownName: no dataset of this name.
       ValueError: not one for classification from images of one size or finite numbers.
       FileNotFoundError: not prepared, and it cannot be downloaded.
       ImportError: TensorFlow is missing.
@@ -104,7 +108,7 @@ def _find_builder(tfds: ModuleType, name: str, data_dir: str | None) -> Any:
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        raise LookupError(name) from None
+        raise UnknownName(name) from None
     except (AssertionError, ValueError) as error:
         raise ValueError(f"name: no such configuration or version: {error}") from None
 
