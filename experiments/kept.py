@@ -173,20 +173,22 @@ def over_seeds(rows: Sequence[Any], keys: Sequence[str], values: Sequence[str]) 
     ]
 
 
-def pivot(means: Sequence[Any], index: Sequence[str], column: str, value: str) -> str:
-    """A Markdown table of one value, in percent with its deviation, of what `over_seeds` returns.
+def pivot(
+    rows: Sequence[Any], index: Sequence[str], column: str, cell: Callable[[Any], str]
+) -> str:
+    """A Markdown table with a line for what agrees in some fields, and a column for each value.
 
     Args:
-      means: rows with these fields.
+      rows: with these fields, such as `over_seeds` returns.
       index: the fields that begin a line.
       column: the field whose values head the other columns.
-      value: the field to show, a share.
+      cell: what to show of a row.
     """
-    columns = list(dict.fromkeys(getattr(row, column) for row in means))
+    columns = list(dict.fromkeys(getattr(row, column) for row in rows))
     lines: dict[tuple, dict[Any, str]] = defaultdict(dict)
-    for row in means:
+    for row in rows:
         key = tuple(getattr(row, name) for name in index)
-        lines[key][getattr(row, column)] = percent(row, value)
+        lines[key][getattr(row, column)] = cell(row)
     table = [[*index, *columns], ["---"] * len(index) + ["---:"] * len(columns)]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
     return markdown(table)

@@ -3,51 +3,43 @@
     python -m experiments.landscape --dataset=fashion_mnist --seeds=0,1,2
 
 Trains each network, or takes it up where it was trained before; extracts the rules of every layer
-by the paper's search and by ours, on training examples; measures them on all test examples. The
-working directory receives the rules of every layer, landscape.csv (a row for each network, layer,
-search and beta or number of literals), landscape.md (means over seeds at some betas, and by number
-of literals), softmax_rules.txt (those of the first seed) and, of each network, the extraction
-landscapes. What is done is not done again: a run that was stopped goes on where it was. The tables
+by the paper's search and by ours, on training examples; grows decision trees of as many tests as
+rules have literals; measures all on all test examples. Filters of convolutions are explained at
+every position, and each at its most informative one, as in the paper. Of layers of more than 1,024
+inputs trees are grown for 8 units drawn by the seed, whose rules have rows of their own.
+
+The working directory receives the rules of every layer, landscape.csv (a row for each network,
+layer, method and beta or number of literals), landscape.md (means over seeds), softmax_rules.txt
+(those of the first seed) and, of each network, the extraction landscapes and the errors by number
+of literals. What is done is not done again: a run that was stopped goes on where it was. The tables
 hold the networks that this run was asked for. The working directory takes one run at a time.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import matplotlib.pyplot as plt
+import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import command_line, kept, trained
-from mofn_jax import checks, outputs, plots, report
-
-
-class LandscapeRow(NamedTuple):
-    """A layer at one beta or number of literals, as in `report.LayerRow`."""
-
-    dataset: str
-    network: str
-    activation: str
-    seed: int
-    test_accuracy: float  # of the network
-    search: str
-    layer: str
-    kind: str
-    inputs: int
-    units: int
-    constant_units: int
-    proven_literals: int
-    beta: float | None
-    max_literals: int | None
-    error: float
-    held_out_error: float
-    baseline_error: float
-    skill: float
-    complexity: float
-    literals: float
+from experiments.landscape_tables import LandscapeRow, write_landscape
+from experiments.rivals import TREE, draw_units, each_unit, grown_trees
+from mofn_jax import checks, outputs, report
+from mofn_jax.complexity import dnf_complexity
+from mofn_jax.sites import (
+    POSITIONS,
+    Batches,
+    has_positions,
+    layer_targets,
+    look_at,
+    runs_of_units,
+    unit_inputs,
+)
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -63,8 +55,8 @@ def define_flags(values: flags.FlagValues) -> None:
         may_be_empty=False,
     )
     define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
-    define_list("lengths", [3, 10, 40], "Numbers of literals, at most.")
-    define_list("shown_betas", [0.01, 1], "Those of the printed table and rules.")
+    define_list("lengths", [3, 10, 20, 40, 60], "Numbers of literals, at most.")
+    define_list("shown_betas", [0.01, 1], "Those of the softmax rules that are written out.")
     define_list(
         "layers",
         None,
@@ -74,7 +66,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
     )
-    command_line.define_positions(values)
+    define_list(
+        "positions", POSITIONS, "Where filters are explained.", known=POSITIONS, may_be_empty=False
+    )
     command_line.define_folder(values, "workdir", "runs/landscape", "Where to write.")
     trained.define_flags(values, networks=["CNN", "VGG", "Autoencoder", "MLP"], seeds=[0])
 
@@ -82,12 +76,12 @@ def define_flags(values: flags.FlagValues) -> None:
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
     command_line.use_compilation_cache(options)
-    chosen = {**command_line.choices(options), "positions": options.positions}
+    chosen = command_line.choices(options)
     shown = command_line.numbers("shown_betas", options.shown_betas)
     seeds = command_line.seeds(options)
     cases = trained.cases(options.dataset, options.networks, options.activations, seeds)
     workdir = Path(options.workdir).expanduser()
-    which = ["networks", "activations", "seeds", "searches", "layers", "shown_betas"]
+    which = ["networks", "activations", "seeds", "searches", "layers", "positions", "shown_betas"]
     kept.check_folder(workdir, options, may_differ=which)
     if not options["shown_betas"].using_default_value:
         for beta in shown:
@@ -114,8 +108,8 @@ def make_landscape(
       workdir: where to write.
       options: of the script.
       cases: the networks.
-      chosen: betas, lengths and positions.
-      shown: the betas of the printed table and rules.
+      chosen: betas and lengths.
+      shown: the betas of the softmax rules that are written out.
     """
     rows: list[LandscapeRow] = []
     softmax_rules = ""
@@ -123,7 +117,7 @@ def make_landscape(
         folder = workdir / "cases" / trained.name(case, options)
         rows += case_rows(case, options, chosen, folder)
         if rows:
-            write_landscape(workdir, rows, shown)
+            write_landscape(workdir, rows)
         if case.seed == cases[0].seed:
             choices: list[Choice] = [(beta, None) for beta in shown]
             choices += [(None, length) for length in chosen["lengths"]]
@@ -134,20 +128,26 @@ def make_landscape(
 def case_rows(
     case: trained.Case, options: flags.FlagValues, choices: dict[str, Any], folder: Path
 ) -> Iterator[LandscapeRow]:
-    """The rows of every layer of a network, with each search."""
+    """The rows of every layer of a network, by each method, of filters at each of the positions."""
     network, params, dataset, accuracy = trained.train_or_restore(case, options)
     inputs = trained.sides(dataset, options.num_examples)
-    for name in mofn.layer_names(network, params, inputs[0]):
-        paths = {search: folder / f"{name}-{search}.json" for search in options.searches}
+    methods = [*options.searches, *([TREE] if choices["lengths"] else [])]
+    for seen in mofn.capture_layers(network, params, inputs[0][:2]):
+        places = options.positions if has_positions(seen) else [""]
+        paths = {
+            (place, method): folder / f"{'-'.join(filter(None, (seen.name, place, method)))}.json"
+            for place in places
+            for method in methods
+        }
         sides: list[mofn.Layer] = []
         if not all(path.exists() for path in paths.values()):
-            if options.layers is not None and name not in options.layers:
+            if options.layers is not None and seen.name not in options.layers:
                 continue
             for side in inputs:
                 if side is not None:
-                    sides.extend(mofn.capture_layers(network, params, side, layers=[name]))
-        for search, path in paths.items():
-            explain = partial(explain_rows, case, accuracy, sides, search, choices, path)
+                    sides.extend(mofn.capture_layers(network, params, side, layers=[seen.name]))
+        for (place, method), path in paths.items():
+            explain = partial(explain_rows, case, accuracy, sides, place, method, choices, path)
             yield from kept.kept_rows(path, LandscapeRow, explain)
 
 
@@ -155,26 +155,124 @@ def explain_rows(
     case: trained.Case,
     accuracy: float,
     sides: Sequence[mofn.Layer],
-    search: str,
+    positions: str,
+    method: str,
     choices: dict[str, Any],
     path: Path,
 ) -> Iterator[LandscapeRow]:
     """The rows of a layer, captured on examples and on held-out ones, if any; writes its rules."""
     layer, *others = sides
-    with tqdm(total=layer.weights.shape[-1], unit="unit", leave=False) as bar:
-        bar.set_description(f"{case} {layer.name} {search}")
-        result = mofn.explain_layer(
-            layer,
-            held_out=others[0] if others else None,
-            **choices,
-            search=search,
-            progress=bar.update,
+    held_out = others[0] if others else None
+    if method == TREE:
+        made = rows_of_trees(layer, held_out, positions or "all", choices["lengths"], case.seed)
+    else:
+        with tqdm(total=layer.weights.shape[-1], unit="unit", leave=False) as bar:
+            bar.set_description(f"{case} {layer.name} {positions} {method}")
+            result = mofn.explain_layer(
+                layer,
+                held_out=held_out,
+                positions=positions or "all",
+                **choices,
+                search=method,
+                progress=bar.update,
+            )
+        groups = [*result.rules.values(), *result.by_length.values()]
+        rules = [rule for group in groups for rule in group]
+        outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
+        made = rows_of_rules(result, case.seed)
+    for which, row in made:
+        yield LandscapeRow(
+            *case,
+            test_accuracy=accuracy,
+            method=method.replace("_", " "),
+            positions=positions,
+            which=which,
+            **row._asdict(),
         )
-    groups = [*result.rules.values(), *result.by_length.values()]
-    rules = [rule for group in groups for rule in group]
-    outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
-    for row in report.layer_rows(result):
-        yield LandscapeRow(*case, test_accuracy=accuracy, search=search, **row._asdict())
+
+
+def rows_of_rules(result: mofn.LayerRules, seed: int) -> Iterator[tuple[str, report.LayerRow]]:
+    """The rows of all units of a layer and, if not all of them have trees, of those that have."""
+    front = result.front
+    varying = np.flatnonzero((front.on_counts > 0) & (front.on_counts < front.num_examples))
+    drawn = varying[draw_units(len(varying), front.num_inputs, seed)]
+    yield from (("all", row) for row in report.layer_rows(result))
+    if len(drawn) < len(varying):
+
+        def some(choices: dict[Any, tuple[mofn.Rule, ...]]) -> dict[Any, tuple[mofn.Rule, ...]]:
+            return {key: tuple(rules[unit] for unit in drawn) for key, rules in choices.items()}
+
+        part = result._replace(
+            constant_units=0,
+            front=front._replace(
+                units=tuple(front.units[unit] for unit in drawn), on_counts=front.on_counts[drawn]
+            ),
+            rules=some(result.rules),
+            by_length=some(result.by_length),
+        )
+        yield from (("drawn", row) for row in report.layer_rows(part))
+
+
+def rows_of_trees(
+    layer: mofn.Layer,
+    held_out: mofn.Layer | None,
+    positions: str,
+    sizes: Sequence[int],
+    seed: int,
+) -> Iterator[tuple[str, report.LayerRow]]:
+    """How well trees explain all units of a layer, or those drawn: a row for each size."""
+    others = None if held_out is None else Batches.of(held_out)
+    sited = look_at(Batches.of(layer), others, positions=positions)
+    sides = [sited.layer, sited.layer if sited.held_out is None else sited.held_out]
+    targets = [layer_targets(side, sited.places, sited.thresholds)[0] for side in sides]
+    varying = np.flatnonzero(targets[0].any(0) & ~targets[0].all(0))
+    runs = runs_of_units(sited.layer, sited.places)
+    num_inputs, num_units = math.prod(layer.weights.shape[:-1]), layer.weights.shape[-1]
+    drawn = varying[draw_units(len(varying), num_inputs, seed)]
+
+    def measures(unit: int) -> list[tuple[float, ...]]:
+        """Of each tree tests, complexity, error, held-out error and that of the constant rule."""
+        run = next(run for run in runs if run.start <= unit < run.stop)
+        inputs = [unit_inputs(side, sited.places, run) for side in sides]
+        target, other_target = (side[:, unit] for side in targets)
+        on = other_target.mean()
+        return [
+            (
+                tree.tests,
+                float(dnf_complexity(tree.length, num_inputs)),
+                (tree.says != target).mean(),
+                (tree.held_out_says != other_target).mean(),
+                min(on, 1 - on),
+            )
+            for tree in grown_trees(sizes, inputs[0], target, inputs[1])
+        ]
+
+    of_units = np.reshape(each_unit(measures, drawn), (-1, len(sizes), 5))
+    are_all = len(drawn) == len(varying)
+    for size, of_size in zip(sizes, of_units.swapaxes(0, 1), strict=True):
+        tests, lengths, errors, other_errors, baselines = of_size.T
+        varies = baselines > 0
+        row = report.LayerRow(
+            layer=layer.name,
+            kind=layer.kind,
+            inputs=num_inputs,
+            units=num_units if are_all else len(drawn),
+            constant_units=num_units - len(varying) if are_all else 0,
+            proven_literals=0,
+            beta=None,
+            max_literals=size,
+            error=mean(errors),
+            held_out_error=float("nan") if held_out is None else mean(other_errors),
+            baseline_error=mean(baselines),
+            skill=mean(1 - other_errors[varies] / baselines[varies]),
+            complexity=mean(lengths),
+            literals=mean(tests),
+        )
+        yield "all" if are_all else "drawn", row
+
+
+def mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 Choice = tuple[float | None, int | None]  # a beta, or the most literals
@@ -199,80 +297,6 @@ def rules_of_softmax(folder: Path, searches: Sequence[str], choices: Sequence[Ch
             if lines:
                 text += f"{folder.name}, {search}, {name_of(choice)}\n{''.join(lines)}\n"
     return text
-
-
-def write_landscape(workdir: Path, rows: Sequence[LandscapeRow], shown: Sequence[float]) -> None:
-    """Writes landscape.csv, landscape.md and a picture of each network."""
-    outputs.write_text(workdir / "landscape.csv", report.rows_to_csv(rows))
-    keys = ["network", "activation", "layer", "kind", "inputs", "units", "search"]
-    keys += ["beta", "max_literals"]
-    measures = ["error", "held_out_error", "baseline_error", "skill", "complexity", "literals"]
-    means = kept.over_seeds(rows, keys, ["test_accuracy", "constant_units", *measures])
-    outputs.write_text(
-        workdir / "landscape.md", table([r for r in means if r.beta is None or r.beta in shown])
-    )
-    for network in dict.fromkeys(row.network for row in rows):
-        some = [row for row in means if row.network == network]
-        outputs.write_whole(workdir / f"{network}.png", partial(draw_network, some))
-
-
-def table(means: Sequence[Any]) -> str:
-    """Means over seeds as a Markdown table: a line for each layer, a column a search and choice."""
-    columns = list(dict.fromkeys((row.search, (row.beta, row.max_literals)) for row in means))
-    lines: dict[tuple, dict[tuple, str]] = {}
-    are_held_out = any(row.held_out_error == row.held_out_error for row in means)
-    for row in means:
-        key = (
-            f"{row.network} {row.activation} ({row.test_accuracy:.1%})",
-            f"{row.layer} ({row.inputs} → {row.units})",
-            f"{row.constant_units:.3g}",
-            str(row.seeds),
-            f"{row.baseline_error:.1%}",
-        )
-        lines.setdefault(key, {})[row.search, (row.beta, row.max_literals)] = (
-            f"**{row.held_out_error if are_held_out else row.error:.1%}** · {row.skill:.2f} · "
-            f"{row.literals:.1f} · {row.complexity:.3f}"
-        )
-    heads = [f"{search}, {name_of(choice)}" for search, choice in columns]
-    first = [
-        f"network ({'test ' * are_held_out}accuracy)",
-        "layer (inputs → units)",
-        "constant units",
-        "seeds",
-    ]
-    table = [[*first, "constant rule", *heads]]
-    table += [["---"] * len(table[0])]
-    table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
-    error = "held-out error" if are_held_out else "error on the whole table, where they were found"
-    return (
-        f"Each cell: **{error}** · skill · literals · complexity, means over the units that "
-        "are not constant, then over seeds.\n\n" + kept.markdown(table) + "\n"
-    )
-
-
-def draw_network(means: Sequence[Any], path: Path) -> None:
-    """A network's landscapes: a column for each activation, a row for each search."""
-    searches = list(dict.fromkeys(row.search for row in means))
-    activations = list(dict.fromkeys(row.activation for row in means))
-    figure, axes = plt.subplots(
-        len(searches),
-        len(activations),
-        figsize=(5.5 * len(activations), 4 * len(searches)),
-        layout="constrained",
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for row_axes, search in zip(axes, searches, strict=True):
-        for ax, activation in zip(row_axes, activations, strict=True):
-            some = [row for row in means if (row.search, row.activation) == (search, activation)]
-            plots.plot_landscape(some, ax=ax)
-            ax.set_title(f"{means[0].network}, {activation}: {search.replace('_', ' ')}")
-    # Each panel set the scale that all share by its own points.
-    axes[0, 0].autoscale(axis="y")
-    axes[0, 0].set_ylim(bottom=0)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -28,14 +28,12 @@ import mofn_jax as mofn
 from experiments import command_line, kept, trained
 from experiments.optimality_tables import BudgetRow, GapRow, write_budgets, write_gaps
 from experiments.progress import UnitBar
-from experiments.rivals import LINEAR, TREE, Side, rivals_of_units
+from experiments.rivals import LINEAR, TREE, Side, draw_units, rivals_of_units
 from mofn_jax.fronts import merge_fronts
 from mofn_jax.literals import Literals
 from mofn_jax.search.all_sets import all_sets_fit
 
 TABLES = ("monks-1", "monks-2", "monks-3", "mofn-3-7-10", "breast_cancer", "wine")
-_MOST_INPUTS = 1024  # of a layer all of whose units have a tree and a regression
-_DRAWN = 8  # the units of a larger one that have
 _EXPLAINED = 0.01  # the held-out error up to which a unit counts as explained
 
 
@@ -204,10 +202,8 @@ def budget_rows(
         Side(held_out.inputs, held_out_targets[:, varies]),
     )
     num_inputs, num_units = len(layer.weights), int(varies.sum())
-    every = drawn = np.arange(num_units)
-    if num_inputs > _MOST_INPUTS and num_units > _DRAWN:
-        draw = np.random.default_rng(case.seed)
-        drawn = np.sort(draw.choice(num_units, _DRAWN, replace=False))
+    every, drawn = np.arange(num_units), draw_units(num_units, num_inputs, case.seed)
+    groups = [every] if len(drawn) == num_units else [every, drawn]
 
     def row(which: np.ndarray, method: str, literals: float, says: Sequence[np.ndarray]):
         errors, held_out_errors = (
@@ -218,7 +214,7 @@ def budget_rows(
             *case,
             layer=layer_name,
             inputs=num_inputs,
-            which="all" if which is every else "drawn",
+            which="all" if len(which) == num_units else "drawn",
             units=len(which),
             method=method,
             literals=literals,
@@ -236,7 +232,7 @@ def budget_rows(
                 continue
             rules = mofn.select_rules(front, max_literals=int(min(budget, num_inputs)))
             says = [mofn.evaluate_rules(rules, side.inputs) for side in sides]
-            for which in (every, drawn) if drawn is not every else (every,):
+            for which in groups:
                 yield row(which, method, budget, [some[:, which] for some in says])
     rivals = rivals_of_units(budgets, sides, literals, drawn)
     for method in (TREE, LINEAR):

@@ -1,29 +1,16 @@
 """The tables and figures of the optimality experiment, from the rows that it keeps."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments import kept
-from experiments.rivals import LINEAR, TREE
+from experiments.curves import THIN, draw_lines, figure
+from experiments.rivals import TREE
 from mofn_jax import outputs, report
-
-# How the curve of each method is drawn.
-_LINES = {
-    "weight order": "o:",
-    "exact": "s-.",
-    "stepwise": "^--",
-    "best": "D-",
-    TREE: "x-",
-    LINEAR: "+-",
-}
-_THICK: dict[str, Any] = {"markersize": 4, "linewidth": 1.2}
-_THIN: dict[str, Any] = {"markersize": 2.5, "linewidth": 0.5, "markerfacecolor": "white"}
 
 
 class GapRow(NamedTuple):
@@ -68,11 +55,11 @@ def write_gaps(workdir: Path, rows: Sequence[GapRow]) -> None:
     means = kept.over_seeds(rows, ["beta", "method"], ["loss", "optimal"])
     text = f"""Mean loss, error + beta × complexity, in percent (± standard deviation over seeds)
 
-{kept.pivot(means, ["beta"], "method", "loss")}
+{kept.pivot(means, ["beta"], "method", partial(kept.percent, value="loss"))}
 
 Units whose rule has the least loss there is, in percent
 
-{kept.pivot(means, ["beta"], "method", "optimal")}
+{kept.pivot(means, ["beta"], "method", partial(kept.percent, value="optimal"))}
 """
     outputs.write_text(workdir / "gap.md", text)
     print(text)
@@ -107,7 +94,7 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
     }
     text = "\n\n".join(
         f"{title}, by number of literals (tests, weights)\n\n"
-        + kept.pivot(means, [*case, "method"], "literals", value)
+        + kept.pivot(means, [*case, "method"], "literals", partial(kept.percent, value=value))
         for value, title in titles.items()
     )
     outputs.write_text(workdir / "budgets.md", text + "\n")
@@ -131,7 +118,7 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
                 linewidth=0.8,
                 label="weight order, any number",
             )
-            ax.plot([], [], "o-", color="gray", label="where found, not held out", **_THIN)
+            ax.plot([], [], "o-", color="gray", label="where found, not held out", **THIN)
             ax.axhline(
                 float(np.mean(baseline)), color="black", linewidth=0.8, label="constant rule"
             )
@@ -145,41 +132,3 @@ def write_budgets(workdir: Path, rows: Sequence[BudgetRow]) -> None:
             ax.set_title(f"{' '.join(case)}\n{layer}{number}", fontsize="medium")
             ax.set_xlabel("literals (tests, weights)")
             ax.set_ylabel("mean error (share of examples)")
-
-
-@contextmanager
-def figure(path: Path, num_panels: int, *, columns: int) -> Iterator[list[Axes]]:
-    """Axes to draw on, with one legend, saved at the end."""
-    columns = min(columns, num_panels)
-    rows = -(-num_panels // columns)
-    picture, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(3.2 * columns, 2.9 * rows + 0.5),
-        layout="constrained",
-        squeeze=False,
-    )
-    used = list(axes.flat)[:num_panels]
-    for ax in list(axes.flat)[num_panels:]:
-        ax.remove()
-    yield used
-    handles = used[0].get_legend_handles_labels()
-    picture.legend(*handles, loc="outside lower center", ncols=4, fontsize="small")
-    outputs.write_whole(path, lambda temporary: picture.savefig(temporary, dpi=150))
-    plt.close(picture)
-
-
-def draw_lines(ax: Axes, means: Sequence[Any], x: str, values: Sequence[str]) -> None:
-    """A line of the first value for each method, and thin ones, markers hollow, of the others."""
-    for i, method in enumerate(_LINES):
-        some = [row for row in means if row.method == method]
-        for value in values:
-            is_first = value == values[0]
-            ax.plot(
-                [getattr(row, x) for row in some],
-                [getattr(row, value) for row in some],
-                _LINES[method],
-                color=f"C{i}",
-                label=method if is_first and some else None,
-                **(_THICK if is_first else _THIN),
-            )

@@ -6,7 +6,6 @@ on the examples that the rules were found on; beside it, on others.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ import numpy as np
 import mofn_jax as mofn
 from experiments.progress import UnitBar
 from experiments.published import Published
-from experiments.rivals import TREE, Side, Tree, grown_trees, optimal_trees
+from experiments.rivals import TREE, Side, Tree, each_unit, grown_trees, optimal_trees
 from experiments.trained import Case, Trained
-from mofn_jax import meshes, outputs
+from mofn_jax import outputs
 from mofn_jax.complexity import dnf_complexity
 from mofn_jax.explanation import measure_layer
 from mofn_jax.literals import Literals
@@ -274,8 +273,7 @@ def trees_of_units(method: str, pair: Pair) -> list[list[Tree]]:
         truth = [mofn.literal_truth(of_units[unit], some.inputs) for some in (side, other)]
         return list(optimal_trees(_OPTIMAL_TESTS, truth[0], target, truth[1]))
 
-    with ThreadPoolExecutor(meshes.cpu_count()) as threads:
-        return list(threads.map(trees, range(weights.shape[1])))
+    return each_unit(trees, range(weights.shape[1]))
 
 
 def means_of_trees(
@@ -304,10 +302,10 @@ def chosen_trees(
     baselines: list[list[float]] = []
     for some, *targets in zip(trees, side.targets.T, other.targets.T, strict=True):
         constants = [np.full(len(target), targets[0].mean() > 0.5) for target in targets]
-        options = [Tree(0, *constants), *some]
+        options = [Tree(0, 0, *constants), *some]
         lengths = dnf_complexity([tree.length for tree in options], side.inputs.shape[1])
         errors = [
-            [float((says != target).mean()) for says, target in zip(t[1:], targets, strict=True)]
+            [float((says != target).mean()) for says, target in zip(t[2:], targets, strict=True)]
             for t in options
         ]
         choices.append([(c, *e) for c, e in zip(lengths.tolist(), errors, strict=True)])

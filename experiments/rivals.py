@@ -1,10 +1,10 @@
 """What else could say when a unit is on: decision trees, grown or optimal, sparse linear models."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -17,7 +17,9 @@ from mofn_jax import meshes
 from mofn_jax.literals import Literals, literal_truth
 from mofn_jax.search.stepwise import choose_pool
 
+_Made = TypeVar("_Made")
 TREE, LINEAR = "decision tree", "logistic regression"
+_MOST_INPUTS, _DRAWN = 1024, 8  # of a layer all of whose units have rivals; else of so many
 _MOST_LITERALS = 1024  # for a regression to choose from, as for the stepwise search
 _PATH_STEP = 1.2  # from one penalty to the next
 _MOST_FOR_DEPTH_4 = 32  # literals of an optimal tree of depth 4; of more, of depth 2
@@ -60,14 +62,36 @@ def rivals_of_units(
             LINEAR: list(linear_predictions(sizes, truth[0], target, truth[1])),
         }
 
+    return each_unit(rivals, units)
+
+
+def each_unit(make: Callable[[int], _Made], units: Sequence[int] | np.ndarray) -> list[_Made]:
+    """What is made of each unit, of as many at a time as there are cores, under a progress bar."""
     with ThreadPoolExecutor(meshes.cpu_count()) as threads:
-        made = threads.map(rivals, units)
+        made = threads.map(make, units)
         return list(tqdm(made, total=len(units), unit="unit", desc="trees", leave=False))
+
+
+def draw_units(num_units: int, num_inputs: int, seed: int) -> np.ndarray:
+    """The units of a layer that have rivals: all, or of one of many inputs a few, drawn.
+
+    Args:
+      num_units: those of the layer that vary.
+      num_inputs: that each of them reads.
+      seed: of the draw.
+
+    Returns:
+      Their numbers, in order.
+    """
+    if num_inputs <= _MOST_INPUTS or num_units <= _DRAWN:
+        return np.arange(num_units)
+    return np.sort(np.random.default_rng(seed).choice(num_units, _DRAWN, replace=False))
 
 
 class Tree(NamedTuple):
     """What a decision tree says, and how long it is."""
 
+    tests: int
     length: int  # of its DNF: the tests on the paths to all leaves that say "on"
     says: np.ndarray  # [E] booleans
     held_out_says: np.ndarray  # [.]
@@ -104,7 +128,7 @@ def grown_trees(
         left = tree.children_left[: last + 1]
         is_leaf = (left < 0) | (left > last)
         length = depths[: last + 1][is_leaf & says[: last + 1]].sum()
-        yield Tree(int(length), first, second)
+        yield Tree(int((~is_leaf).sum()), int(length), first, second)
 
 
 def optimal_trees(
@@ -133,13 +157,15 @@ def optimal_trees(
         if not model.fit_result.is_optimal():
             return
         says = [model.predict(some.astype(np.int32)) == 1 for some in (truth, held_out)]
-        yield Tree(_length_below(model.tree_, 0), *says)
+        yield Tree(*_size_below(model.tree_, 0), *says)
 
 
-def _length_below(node: Any, depth: int) -> int:
+def _size_below(node: Any, depth: int) -> np.ndarray:
+    """The tests of a tree from this node on, and their part of its length."""
     if node.is_leaf_node():
-        return depth if node.label == 1 else 0
-    return sum(_length_below(child, depth + 1) for child in (node.left_child, node.right_child))
+        return np.array([0, depth if node.label == 1 else 0])
+    children = (node.left_child, node.right_child)
+    return sum((_size_below(child, depth + 1) for child in children), np.array([1, 0]))
 
 
 def import_streed() -> Any:

@@ -25,14 +25,9 @@ from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.sites import (
     POSITIONS,
     Batches,
-    at_pairs,
-    draw_held_out_pairs,
-    draw_pairs,
-    has_positions,
     layer_targets,
-    most_informative,
+    look_at,
     name_rules,
-    num_positions,
     runs_of_units,
     unit_inputs,
 )
@@ -250,19 +245,9 @@ def _explain(
             value, other_value = (getattr(side, field) for side in (first, second))
             if other_value != value:
                 raise ValueError(f"held_out: expected {field} {value}, got {other_value}")
-    places, thresholds, other = None, None, None
-    if has_positions(first) and positions == "all":
-        if first.kind != "softmax":
-            _, thresholds = most_informative(batches, **resources)
-        total = num_positions(first)
-        layer = at_pairs(batches, draw_pairs(batches.num_examples, total, seed))
-        if held_out is not None:
-            other = at_pairs(held_out, draw_held_out_pairs(held_out.num_examples, total, seed))
-    else:
-        layer, other = batches.whole(), None if held_out is None else held_out.whole()
-        if has_positions(first):
-            places, thresholds = most_informative(Batches.of(layer), **resources)
-    targets, thresholds = layer_targets(layer, places, thresholds, **resources)
+    layer, other, places, thresholds, targets = look_at(
+        batches, held_out, positions=positions, seed=seed, **resources
+    )
     num_units = layer.weights.shape[-1]
     weights = layer.weights.reshape(-1, num_units)
 

@@ -39,6 +39,53 @@ class Batches(NamedTuple):
         return cls(len(layer.inputs), lambda: iter([layer]), lambda: layer)
 
 
+class Sited(NamedTuple):
+    """A layer where its units are looked at, and when they are on."""
+
+    layer: Layer  # on the examples, or on pairs of an example and a position
+    held_out: Layer | None  # the same on others
+    places: np.ndarray | None  # [u, P axes], of each unit its position; None: the layer has none
+    thresholds: np.ndarray  # [u], NaN of softmax and constant units
+    targets: np.ndarray  # [E, u] booleans
+
+
+def look_at(
+    batches: Batches,
+    held_out: Batches | None = None,
+    *,
+    positions: str = "all",
+    seed: int = 0,
+    **resources: Any,
+) -> Sited:
+    """Where the units of a layer are explained, and when they are on there.
+
+    Args:
+      batches: the layer on the examples on which rules are found.
+      held_out: the same on others.
+      positions: one of `POSITIONS`, see `explain_layer`.
+      seed: of the pairs drawn.
+      **resources: memory_budget and mesh.
+
+    Raises:
+      ValueError: as `position_predictions`.
+    """
+    first = next(batches.read())
+    places, thresholds, other = None, None, None
+    if has_positions(first) and positions == "all":
+        if first.kind != "softmax":
+            _, thresholds = most_informative(batches, **resources)
+        total = num_positions(first)
+        layer = at_pairs(batches, draw_pairs(batches.num_examples, total, seed))
+        if held_out is not None:
+            other = at_pairs(held_out, draw_held_out_pairs(held_out.num_examples, total, seed))
+    else:
+        layer, other = batches.whole(), None if held_out is None else held_out.whole()
+        if has_positions(first):
+            places, thresholds = most_informative(Batches.of(layer), **resources)
+    targets, thresholds = layer_targets(layer, places, thresholds, **resources)
+    return Sited(layer, other, places, thresholds, targets)
+
+
 def has_positions(layer: Layer) -> bool:
     """Whether a unit is computed at several positions of an example."""
     return layer.activations.ndim > 2

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -82,7 +83,8 @@ def test_means_over_seeds():
 
 def test_pivot_shows_percents():
     means = kept.over_seeds(ROWS, ["name", "size"], ["error"])
-    assert kept.pivot(means, ["name"], "size", "error").splitlines() == [
+    show = partial(kept.percent, value="error")
+    assert kept.pivot(means, ["name"], "size", show).splitlines() == [
         "| name | 1 | 2 |",
         "| --- | ---: | ---: |",
         "| a | 30.00 ± 14.14 |  |",

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from absl import flags
 from processes import ROOT
+from sklearn.tree import DecisionTreeClassifier
 
 import mofn_jax as mofn
-from experiments import landscape, trained
+from experiments import landscape, rivals, trained
+
+METHODS = ("weight order", "best")
 
 
 def flags_of(folder, name, **options):
@@ -44,9 +47,7 @@ def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
     assert len(rows) == 2 * 2 * 3 * 2 * 2  # activations, seeds, layers, searches, betas
     paper, best = (
         {(*list(row.values())[:4], row["layer"], row["beta"]): row for row in some}
-        for some in (
-            [row for row in rows if row["search"] == search] for search in ("weight_order", "best")
-        )
+        for some in ([row for row in rows if row["method"] == method] for method in METHODS)
     )
     for key, row in paper.items():
         losses = [
@@ -59,9 +60,21 @@ def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
         assert {(rule.layer, rule.beta) for rule in rules} == {("softmax", 0), ("softmax", 0.1)}
     table = (tmp_path / "run/landscape.md").read_text()
     assert table in capsys.readouterr().out
-    assert len(table.splitlines()) == 2 + 2 + 2 * 3  # a line for each activation and layer
-    row = best["wine", "SmallMLP", "tanh", "0", "softmax", "0.1"]
-    assert f"({row['inputs']} → 3)" in table
+    lines = [line for line in table.splitlines() if line.startswith("| SmallMLP")]
+    assert len(lines) == 2 * 3 * 2  # activations, layers, searches
+    values = [
+        [
+            float(r[name])
+            for r in rows
+            if (r["activation"], r["layer"], r["method"], r["beta"]) == of
+        ]
+        for of in [("tanh", "softmax", "best", "0.1")]
+        for name in ("held_out_error", "literals")
+    ]
+    (line,) = [line for line in lines if "tanh" in line and "softmax" in line and "best" in line]
+    error, literals = map(np.mean, values)
+    assert line.endswith(f" | {100 * error:.2f} · {literals:.1f} |")
+    assert "| softmax (8 inputs) | 3 |" in line
     assert (tmp_path / "run/SmallMLP.png").read_bytes().startswith(b"\x89PNG")
     lines = (tmp_path / "run/softmax_rules.txt").read_text().splitlines()
     heads = [line for line in lines if line.startswith("wine")]
@@ -75,16 +88,14 @@ def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
 
     titles = [ax.get_title() for ax in figures[-1].axes]
     assert titles == [
-        f"SmallMLP, {activation}: {search}"
-        for search in ("weight order", "best")
-        for activation in ("relu", "tanh")
+        f"SmallMLP, {activation}: {search}" for search in METHODS for activation in ("relu", "tanh")
     ]
     for ax, (activation, search) in zip(
         figures[-1].axes,
-        [(a, s) for s in ("weight_order", "best") for a in ("relu", "tanh")],
+        [(a, s) for s in METHODS for a in ("relu", "tanh")],
         strict=True,
     ):
-        some = [row for row in rows if (row["activation"], row["search"]) == (activation, search)]
+        some = [row for row in rows if (row["activation"], row["method"]) == (activation, search)]
         curves = [line for line in ax.lines if len(line.get_xdata()) == 2]
         drawn = sorted(y for line in curves for y in line.get_ydata())
         expected = [
@@ -100,22 +111,99 @@ def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
     plt.close("all")
 
 
-def test_rules_by_number_of_literals(tmp_path):
+def test_rules_and_trees_by_number_of_literals(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
     options = {"activations": "relu", "layers": "softmax", "searches": "best", "betas": "0.1"}
     rows = run(tmp_path, "run", lengths="1,4", **options)
-    assert [(row["beta"], row["max_literals"]) for row in rows] == [
-        ("0.1", ""),
-        ("", "1"),
-        ("", "4"),
+    monkeypatch.undo()
+    assert [(row["method"], row["beta"], row["max_literals"]) for row in rows] == [
+        ("best", "0.1", ""),
+        ("best", "", "1"),
+        ("best", "", "4"),
+        ("decision tree", "", "1"),
+        ("decision tree", "", "4"),
     ]
-    assert float(rows[1]["error"]) >= float(rows[2]["error"])
-    assert float(rows[1]["literals"]) <= 1
+    for few, more in (rows[1:3], rows[3:]):
+        assert float(few["error"]) >= float(more["error"])
+        assert float(few["literals"]) <= 1
+        assert float(few["complexity"]) < float(more["complexity"])
     text = (tmp_path / "run/softmax_rules.txt").read_text()
     names = ("beta 0.1", "1 literals", "4 literals")
     heads = [f"wine-SmallMLP-relu-0-3, best, {name}" for name in names]
     assert [line for line in text.splitlines() if line.startswith("wine")] == heads
     table = (tmp_path / "run/landscape.md").read_text()
-    assert "best, beta 0.1 | best, 1 literals | best, 4 literals |" in table
+    assert table.count("| method | 1 | 4 |") == 2  # held out, and where they were found
+    (ax,) = figures[-1].axes
+    for method, some in (("best", rows[1:3]), ("decision tree", rows[3:])):
+        (line,) = [line for line in ax.lines if line.get_label() == method]
+        assert list(line.get_xdata()) == [1, 4]
+        assert list(line.get_ydata()) == [float(row["held_out_error"]) for row in some]
+    plt.close("all")
+
+
+def test_trees_learn_what_the_rules_are_about(tmp_path):
+    """At every position, and each filter at its own: against trees grown here, one by one."""
+    options = {"networks": "CNN", "dataset": "digits", "activations": "relu", "num_epochs": 1}
+    options |= {"layers": "conv_1", "searches": "weight_order", "betas": "1", "num_examples": 150}
+    rows = run(tmp_path, "run", lengths="2", shown_betas="1", **options)
+    assert [(row["positions"], row["method"], row["which"], row["units"]) for row in rows] == [
+        (place, method, "all", "64")
+        for place in ("all", "most_informative")
+        for method in ("weight order", "weight order", "decision tree")
+    ]
+    values = flags.FlagValues()
+    trained.define_flags(values, networks=["CNN"], seeds=[0])
+    values(["x", f"--trained={tmp_path / 'trained'}", "--num_epochs=1"])
+    network, params, digits, _ = trained.train_or_restore(
+        trained.Case("digits", "CNN", "relu", 0), values
+    )
+    layer, other = (
+        mofn.capture_layers(network, params, inputs, layers=["conv_1"])[0]
+        for inputs in trained.sides(digits, 150)
+    )
+    result = mofn.explain_layer(
+        layer, search="weight_order", betas=[1], positions="most_informative"
+    )
+    errors = []
+    for unit, rule in enumerate(result.rules[1]):
+        sides = []
+        for side in (layer, other):
+            row, column = rule.position
+            window = side.inputs[:, row : row + 3, column : column + 3].reshape(
+                len(side.inputs), -1
+            )
+            target = side.activations[:, row, column, unit] >= (rule.unit_threshold or np.inf)
+            sides.append((window, target))
+        (inputs, target), (held_out, other_target) = sides
+        if target.any() and not target.all():
+            tree = DecisionTreeClassifier(max_leaf_nodes=3, random_state=0).fit(inputs, target)
+            errors.append((tree.predict(held_out) != other_target).mean())
+    assert float(rows[-1]["held_out_error"]) == pytest.approx(np.mean(errors))
+    # Found on pairs of examples and positions, of which none is held out.
+    assert 0 < float(rows[2]["error"]) < float(rows[2]["baseline_error"])
+
+
+def test_of_many_inputs_some_units_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(rivals, "_MOST_INPUTS", 10)
+    monkeypatch.setattr(rivals, "_DRAWN", 3)
+    options = {"activations": "relu", "layers": "dense_0", "searches": "best", "betas": "0.1"}
+    rows = run(tmp_path, "run", lengths="4", **options)
+    assert [(row["method"], row["which"], row["units"]) for row in rows] == [
+        ("best", "all", "16"),
+        ("best", "all", "16"),
+        ("best", "drawn", "3"),
+        ("best", "drawn", "3"),
+        ("decision tree", "drawn", "3"),
+    ]
+    assert rows[3]["baseline_error"] == rows[4]["baseline_error"] != rows[1]["baseline_error"]
+    path = tmp_path / "run/cases/wine-SmallMLP-relu-0-3/dense_0-best.rules.json"
+    rules = mofn.rules_from_json(path.read_text())
+    short = [rule for rule in rules if rule.max_literals == 4 and rule.baseline_error > 0]
+    drawn = rivals.draw_units(len(short), 13, 0)
+    some = [short[i].held_out_error for i in drawn]
+    assert float(rows[3]["held_out_error"]) == pytest.approx(np.mean(some))
+    assert "| 3 drawn |" in (tmp_path / "run/landscape.md").read_text()
 
 
 def seen(folder, pattern):
@@ -198,6 +286,8 @@ def test_other_flags_need_another_folder(tmp_path):
         ({"layers": "softmax,dense_7"}, "layers: no network has dense_7"),
         ({"layers": ""}, "flag --layers="),
         ({"searches": ""}, "flag --searches="),
+        ({"positions": ""}, "flag --positions="),
+        ({"positions": "some"}, "flag --positions=.*one of them is not of .*'most_informative'"),
         ({"betas": "", "shown_betas": ""}, "betas: expected at least one number, or lengths"),
         ({"seeds": ""}, "nothing to do: no network, activation or seed"),
         ({"trained": __file__}, "flag --trained=.* is not a folder"),
@@ -221,7 +311,7 @@ def test_a_complete_table_holds_nothing_out(tmp_path):
     rows = run(tmp_path, "run", searches="weight_order", **options)
     assert {row["held_out_error"] for row in rows} == {""}
     table = (tmp_path / "run/landscape.md").read_text(encoding="utf-8")
-    assert "**error on the whole table, where they were found**" in table
+    assert "on the whole table, where the rules were found" in table
     assert "held-out" not in table
     assert "nan" not in table
 
@@ -231,5 +321,5 @@ def test_default_betas_to_show_that_are_not_searched(tmp_path):
     del given["shown_betas"]
     landscape.main(["landscape", *(f"--{key}={value}" for key, value in given.items())])
     table = (tmp_path / "run/landscape.md").read_text(encoding="utf-8")
-    assert "beta 0.5" in table
-    assert "**held-out error**" in table
+    assert "| method | 0.5 |" in table
+    assert "held-out examples" in table

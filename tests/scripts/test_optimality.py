@@ -117,8 +117,8 @@ def held_out_error(rows, method, literals):
 
 
 def test_budgets_of_other_layers(tmp_path, monkeypatch):
-    monkeypatch.setattr(optimality, "_MOST_INPUTS", 10)
-    monkeypatch.setattr(optimality, "_DRAWN", 3)
+    monkeypatch.setattr(rivals, "_MOST_INPUTS", 10)
+    monkeypatch.setattr(rivals, "_DRAWN", 3)
     options = {"datasets": "wine", "networks": "MLP", "budgets": "2,3", "seeds": "0"}
     rows = read(run(tmp_path, layers="dense_0,code", **options) / "budgets.csv")
     assert {row["layer"] for row in rows} == {"dense_0"}  # the other is not a layer of it
@@ -150,9 +150,10 @@ def test_the_tree_of_few_tests_is_the_start_of_a_larger_one():
     sizes = [1, 2, 5, 12, 400]
     for size, grown in zip(sizes, rivals.grown_trees(sizes, inputs, target, held_out), strict=True):
         tree = DecisionTreeClassifier(max_leaf_nodes=size + 1, random_state=0).fit(inputs, target)
-        for found, some in zip(grown[1:], (inputs, held_out), strict=True):
+        for found, some in zip(grown[2:], (inputs, held_out), strict=True):
             np.testing.assert_array_equal(found, tree.predict(some))
         assert grown.length == length_of(tree.tree_)
+        assert grown.tests == tree.tree_.n_leaves - 1
 
 
 def length_of(tree, node=0, depth=0):
@@ -184,7 +185,7 @@ def test_optimal_trees_have_the_fewest_errors():
     for size, tree in zip(sizes, found, strict=True):
         assert (tree.says != target).sum() == least(np.ones(60, bool), size)
     # Exclusive or: a literal and the other's negation, on two paths of two tests.
-    assert found[2].length == 4
+    assert (found[2].tests, found[2].length) == (3, 4)
     assert (found[2].held_out_says == (~truth[:, 0] ^ ~truth[:, 2])).all()
     assert len(list(rivals.optimal_trees(range(1, 30), truth, target, truth))) == 15
 
