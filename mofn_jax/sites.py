@@ -200,7 +200,7 @@ def most_informative(
     *sizes, num_units = next(batches.read()).activations.shape[1:]
     total = math.prod(sizes)
     at_once = memory_budget // 2 // (batches.num_examples * num_units * _BYTES)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    values, gains = np.empty((2, total, num_units))
     classes: set[int] = set()
     for block in chunks(total, max(1, at_once)):
         parts = [
@@ -212,10 +212,12 @@ def most_informative(
         ]
         activations, predictions = (np.concatenate(side) for side in zip(*parts, strict=True))
         classes.update(np.unique(predictions).tolist())
-        found += _position_thresholds(
+        found = _position_thresholds(
             activations, predictions, memory_budget=memory_budget, **options
         )
-    values, gains = (np.concatenate(side).reshape(total, -1) for side in zip(*found, strict=True))
+        values[block], gains[block] = (
+            np.concatenate(side).reshape(-1, num_units) for side in zip(*found, strict=True)
+        )
     best = first_of_largest(gains, batches.num_examples, len(classes))
     positions = np.stack(np.unravel_index(best, sizes), axis=1)
     return positions, values[best, np.arange(num_units)]

@@ -95,6 +95,21 @@ def test_the_most_informative_position_whatever_the_budget():
         np.testing.assert_array_equal(targets[:, unit], on)
 
 
+def test_the_most_informative_of_seven_positions_in_pieces_that_overlap():
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.random((60, 7, 3), np.float32), rng.standard_normal((3, 4))
+    classes = rng.integers(0, 3, 60)
+    layer = mofn.layer_from_arrays("tokens", weights, inputs, inputs @ weights, classes)
+    images = layer.activations[:, None]
+    expected = mofn.most_informative_positions(images, layer.predictions, 3)[:, 1:]
+    for at_once in range(1, 9):
+        positions, thresholds = most_informative(
+            Batches.of(layer), memory_budget=2 * 60 * 4 * 8 * at_once
+        )
+        np.testing.assert_array_equal(positions, expected)
+        np.testing.assert_array_equal(thresholds, mofn.layer_targets(layer, positions)[1])
+
+
 @pytest.mark.parametrize("positions", ["all", "most_informative"])
 def test_rules_of_groups_are_as_true_as_they_say(positions):
     network = Grouped()
