@@ -45,6 +45,23 @@ def load_array(name: str, file: str, shape: Sequence[int | None] | None = None) 
         raise ValueError(f"{error} ({file})") from error
 
 
+def load_names(name: str, file: str | None) -> tuple[str, ...] | None:
+    """The lines of a text file in UTF-8, each a name; None without a file.
+
+    Raises:
+      ValueError: naming it and the file, that is not there, cannot be read or holds no names.
+    """
+    if file is None:
+        return None
+    try:
+        names = tuple(Path(file).read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name}: {file} cannot be read ({checks.reason(error)})") from error
+    if not names or not all(map(str.strip, names)):
+        raise ValueError(f"{name}: expected a name on each line ({file})")
+    return names
+
+
 class _Refused(ValueError):
     """Says all that there is to say."""
 

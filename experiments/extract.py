@@ -162,11 +162,12 @@ def explain(
             progress=bar.update,
             on_stage=bar.stage,
             on_layer=finish,
+            names=dataset.names,
             positions=options.positions,
             **extraction_options(options, mesh),
         )
         answers = answers_of_network(
-            network, params, (examples, held_out), results, options, mesh, bar
+            network, params, (examples, held_out), dataset.names, results, options, mesh, bar
         )
     if workdir is None:
         return
@@ -190,6 +191,7 @@ def answers_of_network(
     network: nn.Module,
     params: Any,
     inputs: tuple[np.ndarray, np.ndarray | None],
+    names: mofn.Names,
     results: Sequence[mofn.LayerRules],
     options: flags.FlagValues,
     mesh: Mesh | None,
@@ -201,6 +203,7 @@ def answers_of_network(
       network: a Linen module.
       params: its parameters.
       inputs: its inputs on which rules are found, and held-out ones, if there are any.
+      names: of these and of the classes.
       results: of its layers.
       options: of the script.
       mesh: devices to divide the work among.
@@ -218,6 +221,7 @@ def answers_of_network(
             layer.predictions,
             held_out=(inputs[1], others[0].predictions) if others else None,
             num_classes=layer.activations.shape[1],
+            names=names,
             search=options.search,
             memory_budget=options.memory_budget,
             mesh=mesh,

@@ -4,10 +4,11 @@
         --activations=h.npy --outputs=logits.npy
 
 Arrays are .npy, .npz (one array in it, or FILE.npz:NAME) or .csv (in UTF-8, comma-separated, with
-or without a header). The outputs say which class the network predicts for each example. Rules are
-found on some of the examples, drawn by the seed, and measured on the others. The working directory
-receives config.json, layers.csv, rules.json, rules.txt and landscape.png; it takes one run at a
-time, and results of the same flags alone.
+or without a header); names of inputs and classes are text files, a name a line. The outputs say
+which class the network predicts for each example. Rules are found on some of the examples, drawn by
+the seed, and measured on the others. The working directory receives config.json, layers.csv,
+rules.json, rules.txt and landscape.png; it takes one run at a time, and results of the same flags
+alone.
 
 Without held-out examples (--held_out=0) the inputs in a .npy file may be larger than memory: they
 are read in slices. Several devices and hosts: as experiments/extract.py.
@@ -24,7 +25,7 @@ from absl import flags
 
 import mofn_jax as mofn
 from experiments import command_line, devices, kept
-from experiments.array_files import load_array
+from experiments.array_files import load_array, load_names
 from experiments.extract import define_extraction_flags, extraction_options
 from experiments.progress import UnitBar
 from mofn_jax import checks, outputs
@@ -53,6 +54,12 @@ def define_flags(values: flags.FlagValues) -> None:
         "class it predicts.",
         flag_values=values,
         required=True,
+    )
+    flags.DEFINE_string(
+        "input_names", None, "A text file, a line for each input's name.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "class_names", None, "A text file, a line for each class's name.", flag_values=values
     )
     flags.DEFINE_float(
         "held_out", 0.2, "Share of the examples to hold out.", 0, 0.9, flag_values=values
@@ -119,9 +126,18 @@ def load_layer(options: flags.FlagValues) -> mofn.Layer:
     kind = "softmax" if options.kind == "softmax" else "dense"
     arrays = weights, inputs, activations, predictions
     name = os.fsencode(options.name).decode(errors="replace")  # in UTF-8, whatever the locale
+    names = mofn.Names(
+        load_names("input_names", options.input_names),
+        load_names("class_names", options.class_names),
+    )
     try:
-        return mofn.layer_from_arrays(name, *arrays, kind=kind)
-    except ValueError as error:  # of activations of another layer
+        return mofn.layer_from_arrays(name, *arrays, kind=kind, names=names)
+    except ValueError as error:
+        for field, flag in (("features", "input_names"), ("classes", "class_names")):
+            if str(error).startswith(f"names.{field}: "):
+                reason = str(error).removeprefix(f"names.{field}: ")
+                raise ValueError(f"{flag}: {reason} ({options[flag].value})") from error
+        # Of activations of another layer.
         reason = str(error).removeprefix("outputs: ")
         raise ValueError(f"activations: {reason} ({options.activations})") from error
 

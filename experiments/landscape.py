@@ -145,7 +145,11 @@ def case_rows(
                 continue
             for side in inputs:
                 if side is not None:
-                    sides.extend(mofn.capture_layers(network, params, side, layers=[seen.name]))
+                    sides.extend(
+                        mofn.capture_layers(
+                            network, params, side, layers=[seen.name], names=dataset.names
+                        )
+                    )
         for (place, method), path in paths.items():
             explain = partial(explain_rows, case, accuracy, sides, place, method, choices, path)
             yield from kept.kept_rows(path, LandscapeRow, explain)
@@ -180,6 +184,7 @@ def explain_rows(
         rules = [rule for group in groups for rule in group]
         outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
         made = rows_of_rules(result, case.seed)
+    kept_fields = LandscapeRow._fields
     for which, row in made:
         yield LandscapeRow(
             *case,
@@ -187,7 +192,7 @@ def explain_rows(
             method=method.replace("_", " "),
             positions=positions,
             which=which,
-            **row._asdict(),
+            **{name: value for name, value in row._asdict().items() if name in kept_fields},
         )
 
 

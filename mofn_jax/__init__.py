@@ -4,17 +4,20 @@ from mofn_jax import plots, report
 from mofn_jax.answers import Answers, answer_from_rules, explain_predictions
 from mofn_jax.arrays import layer_from_arrays
 from mofn_jax.bits import pack_examples
+from mofn_jax.bounds import error_bound
 from mofn_jax.capture import capture_layers, layer_names
 from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.devices import describe_devices
 from mofn_jax.explanation import DEFAULT_BETAS, LayerRules, explain_layer, extract_network
+from mofn_jax.export import rules_to_markdown, rules_to_python
 from mofn_jax.extraction import extract_layer
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
 from mofn_jax.geometry import Convolution
 from mofn_jax.layers import Layer, patches
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
 from mofn_jax.meshes import Resources, make_mesh
+from mofn_jax.names import Names
 from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.rules import (
     Literal,
@@ -58,6 +61,7 @@ __all__ = [
     "LayerRules",
     "Literal",
     "Literals",
+    "Names",
     "PrefixOrder",
     "Resources",
     "Rule",
@@ -72,6 +76,7 @@ __all__ = [
     "capture_layers",
     "complexity",
     "describe_devices",
+    "error_bound",
     "evaluate_rules",
     "explain_layer",
     "explain_predictions",
@@ -100,6 +105,8 @@ __all__ = [
     "restore_params",
     "rules_from_json",
     "rules_to_json",
+    "rules_to_markdown",
+    "rules_to_python",
     "save_params",
     "score_layer",
     "score_unit",

@@ -14,7 +14,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mofn_jax import checks
 from mofn_jax.extraction import extract_layer
-from mofn_jax.rules import Rule, check_rules, count_literals, select_rules
+from mofn_jax.names import Names, check_names, class_names
+from mofn_jax.rules import Rule, check_rules, count_literals, named, select_rules
+from mofn_jax.sources import names_of_flattened
 from mofn_jax.thresholds import softmax_targets
 
 _PRIOR = 0.5  # examples of either kind that are added to each count, as Jeffreys' prior does
@@ -123,6 +125,7 @@ def explain_predictions(
     held_out: tuple[Any, Any] | None = None,
     num_classes: int | None = None,
     max_literals: int = 30,
+    names: Names | None = None,
     **options: Any,
 ) -> Answers:
     """What a network, or any other black box, says of its inputs, in one rule for each class.
@@ -133,13 +136,16 @@ def explain_predictions(
       held_out: other inputs and what it says of them, on which fidelity is measured as well.
       num_classes: k; None for those up to the largest of the predictions.
       max_literals: the most literals of a rule.
+      names: what the inputs and classes are called, such as `Dataset.names`; by default a data
+        frame's columns.
       **options: of `extract_layer`, such as search, memory_budget, progress and mesh.
 
     Returns:
       The rules, whose literals are about the inputs, their fidelity together, and that of a tree.
 
     Raises:
-      ValueError: as `extract_layer` and `answer_from_rules`.
+      ValueError: as `extract_layer` and `answer_from_rules`; names of another number than the
+        inputs or classes.
 
     Example:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
@@ -149,6 +155,9 @@ def explain_predictions(
       >>> answers.fidelity
       1.0
     """
+    given, inputs = inputs, checks.numbers("inputs", inputs, 2)
+    shape = inputs.shape
+    names = check_names(names, given, shape[-1])
     inputs = _flat("inputs", inputs, None)
     predictions = _classes("predictions", predictions, num_classes, len(inputs))
     if num_classes is not None:
@@ -166,6 +175,19 @@ def explain_predictions(
     targets = softmax_targets(predictions, num_classes)
     front = extract_layer(None, inputs, targets, max_literals=max_literals, **options)
     rules = select_rules(front, max_literals=max_literals)
+    texts, scaling = names_of_flattened(shape, names)
+    classes = class_names("softmax", num_classes, names)
+    rules = tuple(
+        rule._replace(
+            literals=tuple(
+                named(literal, texts[i], None if scaling is None else scaling[i])
+                for literal in rule.literals
+                for i in [literal.input]
+            ),
+            unit_name="" if classes is None else classes[rule.unit],
+        )
+        for rule in rules
+    )
     return answer_from_rules(rules, inputs, predictions, held_out=held_out)
 
 

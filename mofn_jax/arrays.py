@@ -12,6 +12,7 @@ import numpy as np
 from mofn_jax import checks
 from mofn_jax.geometry import Convolution
 from mofn_jax.layers import Layer, turned, unit_sums
+from mofn_jax.names import Names, check_names, class_names
 
 LAYOUTS = ("jax", "torch")
 _NUM_PAIRS = 256  # of an example and a position, on which outputs and sums are compared
@@ -31,6 +32,7 @@ def layer_from_arrays(
     padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    names: Names | None = None,
 ) -> Layer:
     """A layer from its arrays, as `capture_layers` gives those of a network in JAX.
 
@@ -50,11 +52,14 @@ def layer_from_arrays(
       padding: zeros before and after, for all axes or each; or "SAME" or "VALID".
       dilation: of the kernel, for all axes or each.
       groups: of a convolution.
+      names: of what enters, [n] or [C] features, and of the classes; by default a data frame's
+        columns.
 
     Raises:
       ValueError: arrays that are not finite numbers, or whose shapes do not belong together; an
         unknown layout, kind or padding; outputs of a hidden layer that do not rise or fall with the
-        sums of the inputs and weights, as those of another layout do not.
+        sums of the inputs and weights, as those of another layout do not; names of another number
+        than the features or classes.
 
     Example:
       >>> weights, inputs = np.array([[1.0, -1.0]]), np.array([[0.0, 1], [2, 1], [3, 0]])
@@ -66,7 +71,7 @@ def layer_from_arrays(
     checks.instance("name", name, str)
     is_torch = checks.known("layout", layout, LAYOUTS) == "torch"
     weights = checks.numbers("weights", weights, 2)
-    inputs = checks.numbers("inputs", inputs, 2)
+    given, inputs = inputs, checks.numbers("inputs", inputs, 2)
     outputs = checks.matrix("outputs", outputs, [len(inputs), *[None] * (inputs.ndim - 1)])
     if weights.dtype.kind != "f":
         weights = weights.astype(np.float64)  # their signs may turn
@@ -104,6 +109,7 @@ def layer_from_arrays(
     own = "conv" if window else "dense"
     kind = checks.known("kind", own if kind is None else kind, ["softmax", own])
     num_classes = max(2, num_units) if kind == "softmax" else None  # one logit is of two classes
+    names = check_names(names, given, inputs.shape[-1])
     layer = Layer(
         name=name,
         kind=kind,
@@ -114,6 +120,9 @@ def layer_from_arrays(
         predictions=checks.class_labels("predictions", predictions, num_classes, len(inputs)),
         convolution=convolution,
         groups=groups,
+        input_names=names.features,
+        input_scaling=names.scaling,
+        unit_names=class_names(kind, num_units, names),
     )
     return layer if kind == "softmax" else _turned_as_seen(layer)
 

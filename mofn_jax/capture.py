@@ -23,6 +23,7 @@ from mofn_jax.compiled import (
     asked_for_batches,
     asked_of,
     cached,
+    entering_layers,
     layers_of,
     probes_of,
     run_of,
@@ -31,8 +32,10 @@ from mofn_jax.compiled import (
 from mofn_jax.frameworks import as_network
 from mofn_jax.geometry import NotExplained
 from mofn_jax.layers import Layer, turned, unit_sums
+from mofn_jax.names import Names, check_names, class_names
 from mofn_jax.products import Layers, Product
 from mofn_jax.program import dtype_of
+from mofn_jax.sources import names_of
 
 # Recomputed sums may be as far from the network's, root mean square of a unit: bfloat16 has 0.4%.
 _TOLERANCE = 0.02
@@ -52,7 +55,7 @@ def layer_names(
     Raises:
       ValueError: as `capture_layers`.
     """
-    found = _reader(network, params, inputs, 256, call_kwargs, logits, predictions).found
+    found = _reader(network, params, inputs, 256, call_kwargs, logits, predictions, None).found
     _warn(found.passed_over)
     return tuple(product.name for product in found.products)
 
@@ -67,6 +70,7 @@ def capture_layers(
     call_kwargs: Mapping[str, Any] | None = None,
     logits: Logits = None,
     predictions=None,
+    names: Names | None = None,
 ) -> tuple[Layer, ...]:
     """What enters and leaves each layer of a trained network.
 
@@ -96,6 +100,8 @@ def capture_layers(
         [E, T, k], layers of T positions are explained about the class at each.
       predictions: [E] integers from 0, the classes that hidden layers are explained about, instead
         of those of the logits: for a network without classes.
+      names: what the inputs and classes are called, such as `Dataset.names`; by default a data
+        frame's columns. What enters other layers is named by itself, see `Layer.input_names`.
 
     Returns:
       The layers, input side first.
@@ -103,13 +109,14 @@ def capture_layers(
     Raises:
       ValueError: no inputs, inputs not finite or too large for the network, a name that no layer
         has, batch_size below 1, predictions of another shape or not integers from 0, no logits, or
-        several that could be them, logits that are not finite, or a network without layers.
+        several that could be them, logits that are not finite, names of another number than the
+        inputs or classes, or a network without layers.
     """
-    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
-    names = [product.name for product in reader.found.products]
+    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions, names)
+    known = [product.name for product in reader.found.products]
     if layers is not None:
-        layers = [checks.known("layers", name, names) for name in checks.sequence("layers", layers)]
-    wanted = tuple(i for i, name in enumerate(names) if layers is None or name in layers)
+        layers = [checks.known("layers", name, known) for name in checks.sequence("layers", layers)]
+    wanted = tuple(i for i, name in enumerate(known) if layers is None or name in layers)
     passed_over = dict(reader.found.passed_over) if layers is None else {}
     run = reader.run_of(wanted)
     values: list[np.ndarray] = []
@@ -125,8 +132,8 @@ def capture_layers(
     for i, (enters, leaves), weights, probe in zip(
         wanted, run.sides, reader.weights_of(wanted, probed), probed, strict=True
     ):
+        layer = reader.layer(i, weights, values[enters], values[leaves], classes)
         product = reader.found.products[i]
-        layer = _layer(product, weights, values[enters], values[leaves], classes)
         try:
             captured.append(_checked(layer, product, weights, probe, reader.batch_size))
         except NotExplained as reason:
@@ -145,6 +152,7 @@ def read_layer(
     call_kwargs: Mapping[str, Any] | None = None,
     logits: Logits = None,
     predictions=None,
+    names: Names | None = None,
 ) -> Iterator[Layer]:
     """A layer, a batch of examples after another: the whole of it may not fit.
 
@@ -153,9 +161,9 @@ def read_layer(
     Raises:
       NotExplained: a layer whose sums cannot be recomputed.
     """
-    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions)
-    names = [product.name for product in reader.found.products]
-    wanted = (names.index(checks.known("name", name, names)),)
+    reader = _reader(network, params, inputs, batch_size, call_kwargs, logits, predictions, names)
+    known = [product.name for product in reader.found.products]
+    wanted = (known.index(checks.known("name", name, known)),)
     run = reader.run_of(wanted)
     ((enters, leaves),) = run.sides
     layer = None
@@ -163,7 +171,7 @@ def read_layer(
         classes = reader.classes(rows, some, run)
         if layer is None:
             product, (weights,) = reader.found.products[wanted[0]], reader.weights_of(wanted, sums)
-            layer = _layer(product, weights, some[enters], some[leaves], classes)
+            layer = reader.layer(wanted[0], weights, some[enters], some[leaves], classes)
             layer = _checked(layer, product, weights, sums[0], reader.batch_size)
         yield layer._replace(inputs=some[enters], activations=some[leaves], predictions=classes)
 
@@ -177,6 +185,7 @@ class _Reader(NamedTuple):
     batch_size: int
     asked: Asked
     found: Layers
+    names: Names  # of the inputs and classes
 
     def run_of(self, wanted: tuple[int, ...]) -> Run:
         return cached(run_of, self.asked, wanted, self.batch_size)
@@ -211,6 +220,35 @@ class _Reader(NamedTuple):
         assert run.logits is not None
         return _predicted(values[run.logits])
 
+    def layer(
+        self,
+        i: int,
+        weighted: Weighted,
+        enters: np.ndarray,
+        leaves: np.ndarray,
+        predictions: np.ndarray,
+    ) -> Layer:
+        """A layer, of weights before any scale."""
+        product = self.found.products[i]
+        source = cached(entering_layers, self.asked)[i]
+        input_names, input_scaling = names_of(source, self.inputs.shape, self.names)
+        weights = np.asarray(weighted.weights)
+        return Layer(
+            name=product.name,
+            kind=product.kind,
+            weights=weights,
+            bias=np.asarray(weighted.bias),
+            inputs=enters,
+            activations=leaves,
+            predictions=predictions,
+            convolution=product.geometry.convolution,
+            groups=product.geometry.groups,
+            note=product.note,
+            input_names=input_names,
+            input_scaling=input_scaling,
+            unit_names=class_names(product.kind, weights.shape[-1], self.names),
+        )
+
 
 def _reader(
     network: Any,
@@ -220,8 +258,10 @@ def _reader(
     call_kwargs: Mapping[str, Any] | None,
     logits: Logits,
     predictions: Any,
+    names: Names | None,
 ) -> _Reader:
-    inputs = checks.numbers("inputs", inputs, 1)
+    given, inputs = inputs, checks.numbers("inputs", inputs, 1)
+    names = check_names(names, given, inputs.shape[-1])
     if predictions is not None:
         predictions = checks.class_labels("predictions", predictions, None, len(inputs))
     batch_size = min(checks.at_least("batch_size", batch_size, 1), len(inputs))
@@ -235,6 +275,7 @@ def _reader(
         batch_size,
         asked,
         cached(layers_of, asked),
+        names,
     )
 
 
@@ -243,28 +284,6 @@ def _room_for(batch: np.ndarray, num_examples: int) -> np.ndarray:
     if len(batch) == num_examples:
         return batch
     return np.empty((num_examples, *batch.shape[1:]), batch.dtype)
-
-
-def _layer(
-    product: Product,
-    weighted: Weighted,
-    enters: np.ndarray,
-    leaves: np.ndarray,
-    predictions: np.ndarray,
-) -> Layer:
-    """The layer, of weights before any scale."""
-    return Layer(
-        name=product.name,
-        kind=product.kind,
-        weights=np.asarray(weighted.weights),
-        bias=np.asarray(weighted.bias),
-        inputs=enters,
-        activations=leaves,
-        predictions=predictions,
-        convolution=product.geometry.convolution,
-        groups=product.geometry.groups,
-        note=product.note,
-    )
 
 
 def _checked(

@@ -206,6 +206,28 @@ def sequence(name: str, values: Any) -> list[Any]:
     return list(values)
 
 
+def text(name: str, value: Any) -> str:
+    """The value, a text that can be written in UTF-8.
+
+    Raises:
+      ValueError: naming what is none.
+    """
+    try:
+        instance(name, value, str).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: expected text, got {value!r}") from None
+    return value
+
+
+def texts(name: str, values: Any) -> tuple[str, ...]:
+    """The values, texts.
+
+    Raises:
+      ValueError: naming what are none.
+    """
+    return tuple(text(name, value) for value in sequence(name, values))
+
+
 def instance(name: str, value: Any, kind: type[_Kind]) -> _Kind:
     """The value, of this kind.
 

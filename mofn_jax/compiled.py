@@ -20,6 +20,7 @@ from mofn_jax import checks
 from mofn_jax.frameworks import Call, Network
 from mofn_jax.products import Layers, Product, find_layers
 from mofn_jax.program import Program, compute, dtype_of, same_variables, shape_of, trace
+from mofn_jax.sources import Source, sources_of
 
 # Examples in the traces that are only read: how many makes no difference, but an axis of one would
 # be like one that is broadcast.
@@ -118,6 +119,13 @@ def layers_of(asked: Asked) -> Layers:
             f"of parameters{f' ({reasons})' if reasons else ''}"
         )
     return layers
+
+
+@lru_cache(maxsize=64)
+def entering_layers(asked: Asked) -> tuple[Source | None, ...]:
+    """Of each layer, where what enters it comes from."""
+    layers = cached(layers_of, asked)
+    return sources_of(layers.program, layers.products)
 
 
 class Weighted(NamedTuple):

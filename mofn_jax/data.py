@@ -15,6 +15,7 @@ import numpy as np
 
 from mofn_jax import checks, tables, tfds
 from mofn_jax.downloads import not_prepared, responds
+from mofn_jax.names import Names
 from mofn_jax.tables import Examples
 
 _GENERATED = ("mofn-3-7-10", "monks-1", "monks-2", "monks-3", "monks-3-noisy")
@@ -40,7 +41,13 @@ class Dataset(NamedTuple):
     num_classes: int
     name: str
     class_names: tuple[str, ...] | None = None  # where the classes have names
-    input_names: tuple[str, ...] | None = None  # [n], of a table whose columns have names
+    feature_names: tuple[str, ...] | None = None  # [n], of a table whose columns have names
+    feature_scaling: np.ndarray | None = None  # [n, 2]: of a table's own units, see `Names`
+
+    @property
+    def names(self) -> Names:
+        """What its inputs and classes are called, to give to `extract_network` and others."""
+        return Names(self.feature_names, self.class_names, self.feature_scaling)
 
 
 def load_dataset(
@@ -68,7 +75,7 @@ def load_dataset(
 
     Images of integers are divided by the largest of their type, images of floats left as they are.
     Tables, except the boolean ones, `car` and `promoters`, are standardised by the mean and
-    standard deviation of their training split.
+    standard deviation of their training split, which `feature_scaling` holds.
 
     Args:
       name: which dataset.
@@ -86,7 +93,7 @@ def load_dataset(
 
     Example:
       >>> dataset = load_dataset("car")
-      >>> dataset.train.inputs.shape, dataset.class_names, dataset.input_names[-1]
+      >>> dataset.train.inputs.shape, dataset.class_names, dataset.feature_names[-1]
       ((1382, 21), ('unacc', 'acc', 'good', 'vgood'), 'safety=high')
     """
     checks.instance("name", name, str)
@@ -114,15 +121,16 @@ def _dataset(name: str, seed: int, train: Examples, test: Examples | None = None
     splits = [Split(*some[:2]) for some in (train, test) if some is not None]
     if test is None:
         splits = _stratified_split(splits[0], seed)
+    scaling = None
     if train.inputs.ndim == 2 and train.inputs.dtype != bool:
-        splits = _standardise(*splits)
+        splits, scaling = _standardise(*splits)
     first, second = (
         Split(inputs.astype(np.float32, copy=False), labels.astype(np.int32, copy=False))
         for inputs, labels in splits
     )
     names = train.class_names
     num_classes = int(train.labels.max()) + 1 if names is None else len(names)
-    return Dataset(first, second, num_classes, name, names, train.input_names)
+    return Dataset(first, second, num_classes, name, names, train.feature_names, scaling)
 
 
 def _stratified_split(whole: Split, seed: int) -> list[Split]:
@@ -137,10 +145,12 @@ def _stratified_split(whole: Split, seed: int) -> list[Split]:
     return [Split(whole.inputs[part], whole.labels[part]) for part in parts]
 
 
-def _standardise(train: Split, test: Split) -> list[Split]:
+def _standardise(train: Split, test: Split) -> tuple[list[Split], np.ndarray]:
+    """The splits in standard deviations from the mean, and both, [n, 2]."""
     mean, deviation = train.inputs.mean(axis=0), train.inputs.std(axis=0)
     deviation[deviation == 0] = 1
-    return [split._replace(inputs=(split.inputs - mean) / deviation) for split in (train, test)]
+    splits = [split._replace(inputs=(split.inputs - mean) / deviation) for split in (train, test)]
+    return splits, np.stack([mean, deviation], axis=1)
 
 
 def _of_scikit_learn(name: str) -> Examples:
@@ -214,4 +224,4 @@ def _generate(name: str, seed: int) -> Dataset:
         noisy = labels.copy()
         noisy[flipped] = 1 - noisy[flipped]
         train = train._replace(labels=noisy)
-    return Dataset(train, test, 2, name, input_names=examples.input_names)
+    return Dataset(train, test, 2, name, feature_names=examples.feature_names)

@@ -21,6 +21,7 @@ from mofn_jax.extraction import check_extraction, extract_layer
 from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
 from mofn_jax.layers import Layer, check_layer
+from mofn_jax.names import Names, check_names
 from mofn_jax.rules import Rule, measure_held_out, select_rules
 from mofn_jax.sites import (
     POSITIONS,
@@ -75,6 +76,7 @@ def extract_network(
     logits: Logits = None,
     predictions=None,
     held_out_predictions=None,
+    names: Names | None = None,
     on_start: Callable[[str, int], None] | None = None,
     on_layer: Callable[[LayerRules], None] | None = None,
     **options: Any,
@@ -94,6 +96,7 @@ def extract_network(
       logits: which of the network's outputs are its logits, see `capture_layers`.
       predictions: [E] classes of the examples instead of the network's, see `capture_layers`.
       held_out_predictions: the same of the held-out examples.
+      names: what the inputs and classes are called, see `capture_layers`.
       on_start: called with a layer's name and number of units before it is worked on.
       on_layer: called with a layer's result as soon as it is there.
       **options: of `explain_layer`, such as positions, search, max_literals, memory_budget,
@@ -112,7 +115,8 @@ def extract_network(
         checks.callback(*callback)
     if (held_out_predictions is not None) != (predictions is not None and held_out is not None):
         raise ValueError("held_out_predictions: expected with predictions, and only then")
-    examples = checks.numbers("examples, the network's inputs", examples, 1)
+    given, examples = examples, checks.numbers("examples, the network's inputs", examples, 1)
+    names = check_names(names, given, examples.shape[-1])
     if held_out is not None:
         held_out = checks.numbers("held_out", held_out, 1)
         if held_out.shape[1:] != examples.shape[1:]:
@@ -123,9 +127,10 @@ def extract_network(
                 "held_out_predictions", held_out_predictions, None, len(held_out)
             )
     asked: dict[str, Any] = {"call_kwargs": call_kwargs, "logits": logits}
-    names = layer_names(network, params, examples, predictions=predictions, **asked)
+    known = layer_names(network, params, examples, predictions=predictions, **asked)
     if layers is not None:
-        layers = [checks.known("layers", name, names) for name in checks.sequence("layers", layers)]
+        layers = [checks.known("layers", name, known) for name in checks.sequence("layers", layers)]
+    asked["names"] = names
 
     def batches(inputs, classes, name: str) -> Batches:
         given = (network, params, inputs)
@@ -140,7 +145,7 @@ def extract_network(
         return Batches(len(inputs), read, whole)
 
     results = []
-    for name in names if layers is None else layers:
+    for name in known if layers is None else layers:
         # One layer at a time: all the activations of a deep network may not fit.
         seen = batches(examples, predictions, name)
         others = None if held_out is None else batches(held_out, held_out_predictions, name)
@@ -314,9 +319,12 @@ def measure_layer(
 ) -> list[tuple[Rule, ...]]:
     """The rules of each choice with their errors on the layer's examples as held-out errors."""
     targets, _ = layer_targets(layer, positions, thresholds)
+    num_units = targets.shape[1]
     measured: list[tuple[Rule, ...]] = [()] * len(choices)
     for units in runs_of_units(layer, positions):
         inputs = unit_inputs(layer, positions, units)
         for i, rules in enumerate(choices):
-            measured[i] += measure_held_out(rules[units], inputs, targets[:, units])
+            measured[i] += measure_held_out(
+                rules[units], inputs, targets[:, units], num_units=num_units
+            )
     return measured

@@ -5,11 +5,9 @@ Axis letters: E examples, P positions, n inputs, u units, C channels, K of a ker
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 
 from mofn_jax.program import shape_of
 
@@ -39,8 +37,9 @@ class Axes(NamedTuple):
     order: tuple[int, ...]
     merged: tuple[int, ...]  # how many of them make each new axis
 
-    def arranged(self, array: jax.Array) -> jax.Array:
-        array = jnp.transpose(array, self.order)
+    def arranged(self, array: Any) -> Any:
+        """The array, of JAX or NumPy."""
+        array = array.transpose(self.order)
         sizes, shape, start = array.shape, [], 0
         for count in self.merged:
             shape.append(math.prod(sizes[start : start + count]))

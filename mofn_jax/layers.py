@@ -38,7 +38,9 @@ class Layer(NamedTuple):
     note: str = ""  # what to know of where it ends: no nonlinearity, or one that does not rise
     every_position: bool = False  # E counts pairs of an example and a position, of a layer's many
     kernel_shape: tuple[int, ...] | None = None  # and n is, of a convolution, [*K, C]
-    input_names: tuple[str, ...] | None = None  # [n], of what a unit reads
+    input_names: tuple[str, ...] | None = None  # of what enters, [n] or [C]
+    input_scaling: np.ndarray | None = None  # [n, 2], how values are shown, as in `Names`
+    unit_names: tuple[str, ...] | None = None  # [u], of classes
 
 
 def check_layer(name: str, layer: Layer) -> Layer:
@@ -95,6 +97,7 @@ def check_layer(name: str, layer: Layer) -> Layer:
         raise ValueError(
             f"{name}.predictions: expected {len(inputs)} examples, got {len(predictions)}"
         )
+    _check_names_of(name, layer, num_units)
     num_classes = max(2, num_units) if layer.kind == "softmax" else None
     classes = checks.class_labels(f"{name}.predictions", predictions.reshape(-1), num_classes)
     return layer._replace(
@@ -103,6 +106,19 @@ def check_layer(name: str, layer: Layer) -> Layer:
         activations=activations,
         predictions=classes.reshape(predictions.shape),
     )
+
+
+def _check_names_of(name: str, layer: Layer, num_units: int) -> None:
+    """Asks that names are as many as what they name."""
+    width = np.shape(layer.inputs)[-1]
+    if layer.kernel_shape is not None:  # of pairs: names are those of channels
+        width = layer.kernel_shape[-1] * layer.groups
+    for field, size in (("input_names", width), ("unit_names", num_units)):
+        some = getattr(layer, field)
+        if some is not None and len(checks.texts(f"{name}.{field}", some)) != size:
+            raise ValueError(f"{name}.{field}: expected {size} names, got {len(some)}")
+    if layer.input_scaling is not None:
+        checks.matrix(f"{name}.input_scaling", layer.input_scaling, [width, 2])
 
 
 def _check_convolution(name: str, convolution: Convolution, num_axes: int) -> None:

@@ -34,10 +34,10 @@ class View(NamedTuple):
     before: jex.Var
     order: tuple[int, ...] | None  # of a transposition
 
-    def undone(self, array: jax.Array) -> jax.Array:
+    def undone(self, array: Any) -> Any:
         if self.order is None:
             return array.reshape(shape_of(self.before))
-        return jnp.transpose(array, np.argsort(self.order).tolist())
+        return array.transpose(np.argsort(self.order).tolist())
 
 
 class Product(NamedTuple):
@@ -60,7 +60,7 @@ class Product(NamedTuple):
             return "softmax"
         return "dense" if self.geometry.convolution is None else "conv"
 
-    def outputs(self, array: jax.Array, variable: jex.Var) -> jax.Array:
+    def outputs(self, array: Any, variable: jex.Var) -> Any:
         """The value of the affine function or of what leaves, as [E, *P, u]."""
         for view in reversed(self.views[variable]):
             array = view.undone(array)
@@ -90,7 +90,7 @@ class Layers(NamedTuple):
 
 
 # Functions of each element alone, and of parameters.
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     """
     abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type
     copy copy_p cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow
@@ -99,11 +99,11 @@ _ELEMENTWISE = frozenset(
     sub tan tanh xor
     """.split()
 )
-_IDENTITIES = frozenset(
+IDENTITIES = frozenset(
     "convert_element_type copy copy_p name pvary reduce_precision sharding_constraint".split()
 )
 # Other layouts of the same elements.
-_VIEWS = frozenset("broadcast_in_dim expand_dims reshape squeeze transpose".split())
+VIEWS = frozenset("broadcast_in_dim expand_dims reshape squeeze transpose".split())
 _PRODUCTS = frozenset(["conv_general_dilated", "dot_general"])
 # What may read a layer that has no nonlinearity of its own: the next layer, a pool, a flatten.
 _PASSES_ON = frozenset(
@@ -342,19 +342,19 @@ def _followed(product: jex.Var, graph: _Graph) -> dict[str, Any]:
         if not read or not all(v in views for v in read):
             continue
         name, out = equation.primitive.name, equation.outvars[0]
-        if name not in _ELEMENTWISE | _VIEWS or _size(out) != _size(product):
+        if name not in ELEMENTWISE | VIEWS or _size(out) != _size(product):
             continue
         if len({_layout(views[v]) for v in read}) != 1:
             continue
         views[out] = views[read[0]]
-        if name in _VIEWS:
+        if name in VIEWS:
             views[out] += (View(read[0], equation.params.get("permutation")),)
         makers[out] = equation
         is_affine[out] = (
             all(is_affine[v] for v in read)
             and _is_float(out)
             and (
-                name in _VIEWS | _IDENTITIES | {"neg", "add", "add_any", "sub"}
+                name in VIEWS | IDENTITIES | {"neg", "add", "add_any", "sub"}
                 or (name == "mul" and len(read) == 1)
                 or (name == "div" and len(read) == 1 and equation.invars[0] is read[0])
             )
@@ -414,10 +414,10 @@ def _gives_logits(product: Product, graph: _Graph) -> bool:
             continue
         name, out = equation.primitive.name, equation.outvars[0]
         of_units = {layouts[v] for v in read if v in layouts}
-        follows = name in _ELEMENTWISE | _VIEWS and _size(out) == _size(product.affine)
+        follows = name in ELEMENTWISE | VIEWS and _size(out) == _size(product.affine)
         if follows and len(of_units) == 1:
             layouts[out] = of_units.pop()
-            if name in _VIEWS:
+            if name in VIEWS:
                 layouts[out] += _layout([View(read[0], equation.params.get("permutation"))])
         elif name not in _PRODUCTS:
             others.update(equation.outvars)

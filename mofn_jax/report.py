@@ -9,7 +9,7 @@ import numpy as np
 
 from mofn_jax import checks
 from mofn_jax.explanation import LayerRules
-from mofn_jax.rules import Rule
+from mofn_jax.rules import Rule, check_rules, format_body, named_literals
 
 
 class LayerRow(NamedTuple):
@@ -29,6 +29,9 @@ class LayerRow(NamedTuple):
     skill: float  # on the held-out examples, if any, of the units that are not constant there
     complexity: float
     literals: float
+    # Shares of the units whose held-out error is at most 1% or 5% by its bound, see `error_bound`.
+    within_1_percent: float = float("nan")
+    within_5_percent: float = float("nan")
 
 
 def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
@@ -77,7 +80,93 @@ def _means(rules: Sequence[Rule]) -> dict[str, float]:
         "skill": mean(value for value in skills if value == value),
         "complexity": mean(rule.complexity for rule in rules),
         "literals": mean(len(rule.literals) for rule in rules),
+        "within_1_percent": mean(_is_within(rule, 0.01) for rule in rules),
+        "within_5_percent": mean(_is_within(rule, 0.05) for rule in rules),
     }
+
+
+def _is_within(rule: Rule, error: float) -> bool | None:
+    return None if rule.held_out_bound is None else rule.held_out_bound <= error
+
+
+class RuleRow(NamedTuple):
+    """A rule, for a table of many: `pandas.DataFrame(rule_rows(rules))`."""
+
+    layer: str
+    unit: int
+    unit_name: str
+    beta: float | None
+    max_literals: int | None
+    rule: str  # such as "2 of {x3 >= 1, x5 < 0}"
+    m: int
+    literals: int
+    complexity: float
+    error: float  # on the examples it was found on
+    baseline_error: float
+    held_out_error: float | None
+    held_out_bound: float | None  # what that is at most, for all units of the layer at once
+    held_out_baseline_error: float | None
+    unit_threshold: float | None
+    position: tuple[int, ...] | None
+
+
+class LiteralRow(NamedTuple):
+    """A literal of a rule, for a table of many: `pandas.DataFrame(literal_rows(rules))`."""
+
+    layer: str
+    unit: int
+    unit_name: str
+    beta: float | None
+    max_literals: int | None
+    literal: str  # such as "x3 >= 1"
+    input: int
+    name: str
+    negated: bool
+    threshold: float  # in the network's units
+    shown_threshold: float  # in those of the table
+
+
+def rule_rows(rules: Iterable[Rule]) -> tuple[RuleRow, ...]:
+    """The rules as rows of a table.
+
+    Raises:
+      ValueError: rules that are none.
+    """
+    return tuple(
+        RuleRow(
+            *_which(rule),
+            rule=format_body(rule),
+            m=rule.m,
+            literals=len(rule.literals),
+            **{name: getattr(rule, name) for name in RuleRow._fields[8:]},
+        )
+        for rule in check_rules(rules)
+    )
+
+
+def literal_rows(rules: Iterable[Rule]) -> tuple[LiteralRow, ...]:
+    """The literals of the rules as rows of a table.
+
+    Raises:
+      ValueError: rules that are none.
+    """
+    return tuple(
+        LiteralRow(
+            *_which(rule),
+            literal=str(literal),
+            input=literal.input,
+            name=str(literal.name),
+            negated=literal.negated,
+            threshold=literal.threshold,
+            shown_threshold=literal.shown(literal.threshold),
+        )
+        for rule in check_rules(rules)
+        for literal in named_literals(rule)
+    )
+
+
+def _which(rule: Rule) -> tuple[str, int, str, float | None, int | None]:
+    return rule.layer, rule.unit, rule.unit_name, rule.beta, rule.max_literals
 
 
 def format_table(rows: Sequence[Any]) -> str:

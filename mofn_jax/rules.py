@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mofn_jax import checks
+from mofn_jax.bounds import error_bound
 from mofn_jax.chunking import row_slices
 from mofn_jax.fronts import RuleFront, select
 
@@ -22,6 +23,49 @@ class Literal(NamedTuple):
     input: int
     threshold: float
     negated: bool
+    name: str | None = None  # of the input, see `Layer.input_names`; None: x17
+    offset: float = (
+        0.0  # a value v of the input, and the threshold, are shown as offset + scale * v
+    )
+    scale: float = 1.0
+
+    def shown(self, value: float) -> float:
+        """A value of the input in the units that its users know."""
+        return self.offset + self.scale * value
+
+    def __str__(self) -> str:
+        name = f"x{self.input}" if self.name is None else self.name
+        return f"{name} {'<' if self.negated else '>='} {self.shown(self.threshold):.4g}"
+
+
+def named(literal: Literal, name: str, scaling: np.ndarray | None) -> Literal:
+    """The literal with the name of its input, and of that offset and scale, [2]."""
+    offset, scale = (0.0, 1.0) if scaling is None else scaling.tolist()
+    return literal._replace(name=name, offset=offset, scale=scale)
+
+
+def name_input(
+    i: int, first: int, window: Sequence[int] | None, names: Sequence[str] | None
+) -> tuple[str, int]:
+    """What an input of a unit is called, and which of its layer's inputs or channels it is.
+
+    One of a convolution is named by its channel and how far it is from the centre of the patch:
+    `conv_0[3][-1, +2]`, or without names `c3[-1, +2]`, is one row above and two columns right.
+
+    Args:
+      i: among those that the unit reads.
+      first: of its layer's inputs or channels, the first that the unit reads.
+      window: of a convolution [*K, C]; None of others.
+      names: of the layer's inputs or channels, if they have any.
+    """
+    if window is None:
+        i += first
+        return f"x{i}" if names is None else names[i], i
+    *place, channel = np.unravel_index(i, window)
+    i = first + int(channel)
+    centre = ((size - 1) // 2 for size in window)
+    apart = (f"{index - middle:+d}" for index, middle in zip(place, centre, strict=False))
+    return f"{f'c{i}' if names is None else names[i]}[{', '.join(apart)}]", i
 
 
 class Rule(NamedTuple):
@@ -42,8 +86,9 @@ class Rule(NamedTuple):
     position: tuple[int, ...] | None = None  # where the unit is explained; of images row and column
     every_position: bool = False  # whether it is explained at every position of its layer
     kernel_shape: tuple[int, ...] | None = None  # of a convolution: rows, columns, channels
-    first_input: int = 0  # of its layer's inputs or channels, the first that the unit reads
-    input_names: tuple[str, ...] | None = None  # of what the unit reads
+    unit_name: str = ""  # such as the class that a softmax unit stands for
+    # What the held-out error is at most, for all units of the layer at once, see `error_bound`.
+    held_out_bound: float | None = None
 
     @property
     def skill(self) -> float:
@@ -168,13 +213,17 @@ def inputs_needed(rules: Sequence[Rule]) -> int:
     return 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
 
 
-def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]:
-    """The rules, with their error and baseline error on other examples.
+def measure_held_out(
+    rules: Sequence[Rule], inputs, targets, *, num_units: int | None = None
+) -> tuple[Rule, ...]:
+    """The rules, with their error, its bound, and the baseline error on other examples.
 
     Args:
       rules: u rules over the same inputs.
       inputs: [E, n] real numbers.
       targets: [E, u] booleans, whether each unit is on.
+      num_units: of their layer, for all of which the bounds hold at once, see `error_bound`; None
+        for u.
 
     Returns:
       u rules.
@@ -185,12 +234,14 @@ def measure_held_out(rules: Sequence[Rule], inputs, targets) -> tuple[Rule, ...]
     rules = check_rules(rules)
     says = evaluate_rules(rules, inputs)
     targets = checks.booleans("targets", targets, says.shape)
-    errors = (says != targets).mean(0).tolist()
-    on = targets.sum(0)
-    baselines = (np.minimum(on, len(targets) - on) / len(targets)).tolist()
+    errors, on = (says != targets).sum(0), targets.sum(0)
+    baselines = np.minimum(on, len(targets) - on)
+    num_units = max(1, len(rules)) if num_units is None else num_units
+    bounds = error_bound(errors, len(targets), num_units=num_units)
+    shares = (errors / len(targets), baselines / len(targets), bounds)
     return tuple(
-        rule._replace(held_out_error=error, held_out_baseline_error=baseline)
-        for rule, error, baseline in zip(rules, errors, baselines, strict=True)
+        rule._replace(held_out_error=error, held_out_baseline_error=baseline, held_out_bound=bound)
+        for rule, error, baseline, bound in zip(rules, *(s.tolist() for s in shares), strict=True)
     )
 
 
@@ -199,44 +250,53 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
 
     Args:
       rule: the rule.
-      input_names: [n] names to use for the inputs. Without them input 17 is `x17`, and input of a
-        convolution `c3[-1,+2]`: channel 3, one row above and two columns right of the centre of
-        the patch.
+      input_names: [n] names to use for the inputs, instead of those that its literals have.
 
     Raises:
       ValueError: not a rule, or fewer names than it needs.
 
     Example:
-      >>> literals = (Literal(17, 0.53, False), Literal(4, 0.1, True))
-      >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1), input_names=None))
-      unit 3 <=> 1 of {x17 >= 0.53, x4 < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
+      >>> literals = (Literal(17, 0.53, False), Literal(4, 0.1, True, name="age"))
+      >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1)))
+      unit 3 <=> 1 of {x17 >= 0.53, age < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
     """
     rule = _checked("rule", rule)
-    if rule.m == 0:
-        body = "true"
-    elif rule.m > len(rule.literals):
-        body = "false"
-    else:
-        body = f"{rule.m} of {{{', '.join(format_literals(rule, input_names))}}}"
-    where = f"{rule.layer} " if rule.layer else ""
-    where += f"unit {rule.unit}"
-    if rule.unit_threshold is not None:
-        where += f" >= {rule.unit_threshold:.4g}"
-    if rule.every_position:
-        where += " at every position"
-    elif rule.position is not None and len(rule.position) == 2:
-        where += f" at row {rule.position[0]}, column {rule.position[1]}"
-    elif rule.position is not None:
-        where += f" at position {', '.join(map(str, rule.position))}"
     measures = f"error {rule.error:.1%}, baseline {rule.baseline_error:.1%}, "
     if rule.held_out_error is not None and rule.held_out_baseline_error is not None:
-        measures += f"held-out error {rule.held_out_error:.1%}, "
+        bound = rule.held_out_bound
+        at_most = "" if bound is None else f" (at most {bound:.1%})"
+        measures += f"held-out error {rule.held_out_error:.1%}{at_most}, "
         measures += f"held-out baseline {rule.held_out_baseline_error:.1%}, "
-    return f"{where} <=> {body}   ({measures}complexity {rule.complexity:.3f})"
+    what = f"{unit_of(rule)} <=> {format_body(rule, input_names)}"
+    return f"{what}   ({measures}complexity {rule.complexity:.3f})"
+
+
+def unit_of(rule: Rule) -> str:
+    """Which unit the rule is about, from where on it counts as on, and where it is looked at."""
+    text = f"{rule.layer} " if rule.layer else ""
+    text += f"class {rule.unit_name}" if rule.unit_name else f"unit {rule.unit}"
+    if rule.unit_threshold is not None:
+        text += f" >= {rule.unit_threshold:.4g}"
+    if rule.every_position:
+        text += " at every position"
+    elif rule.position is not None and len(rule.position) == 2:
+        text += f" at row {rule.position[0]}, column {rule.position[1]}"
+    elif rule.position is not None:
+        text += f" at position {', '.join(map(str, rule.position))}"
+    return text
+
+
+def format_body(rule: Rule, input_names: Sequence[str] | None = None) -> str:
+    """What the rule asks for: "2 of {x3 >= 1, x5 < 0}", "true" or "false"."""
+    if rule.m == 0:
+        return "true"
+    if rule.m > len(rule.literals):
+        return "false"
+    return f"{rule.m} of {{{', '.join(format_literals(rule, input_names))}}}"
 
 
 def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> list[str]:
-    """The text of each of the rule's literals, named as `format_rule` names them.
+    """The text of each of the rule's literals, as `format_rule` has them.
 
     Raises:
       ValueError: not a rule, or fewer names than it needs.
@@ -245,27 +305,23 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
       >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
       ['x4 < 0.1']
     """
+    return list(map(str, named_literals(rule, input_names)))
+
+
+def named_literals(rule: Rule, input_names: Sequence[str] | None = None) -> list[Literal]:
+    """The rule's literals, all of them with names. The arguments and errors are those above."""
     rule = _checked("rule", rule)
-    names = rule.input_names
     if input_names is not None:
-        names = tuple(_text("input_names", n) for n in checks.sequence("input_names", input_names))
-    if names is not None and len(names) < inputs_needed([rule]):
-        raise ValueError(
-            f"input_names: the rule needs at least {inputs_needed([rule])}, got {len(names)}"
-        )
-
-    def name(i: int) -> str:
-        if names is not None:
-            return names[i]
-        if rule.kernel_shape is None:
-            return f"x{rule.first_input + i}"
-        *place, channel = np.unravel_index(i, rule.kernel_shape)
-        middle = ((size - 1) // 2 for size in rule.kernel_shape)
-        offsets = (f"{index - center:+d}" for index, center in zip(place, middle, strict=False))
-        return f"c{rule.first_input + channel}[{','.join(offsets)}]"
-
+        names = checks.texts("input_names", input_names)
+        if len(names) < inputs_needed([rule]):
+            raise ValueError(
+                f"input_names: the rule needs at least {inputs_needed([rule])}, got {len(names)}"
+            )
+        return [literal._replace(name=names[literal.input]) for literal in rule.literals]
     return [
-        f"{name(literal.input)} {'<' if literal.negated else '>='} {literal.threshold:.4g}"
+        literal._replace(name=name_input(literal.input, 0, rule.kernel_shape, None)[0])
+        if literal.name is None
+        else literal
         for literal in rule.literals
     ]
 
@@ -294,9 +350,9 @@ def _checked(name: str, rule: Rule) -> Rule:
         error=_number(f"{name}.error", rule.error, 0, 1),
         complexity=_number(f"{name}.complexity", rule.complexity, 0, 1),
         baseline_error=_number(f"{name}.baseline_error", rule.baseline_error, 0, 0.5),
-        layer=_text(f"{name}.layer", rule.layer),
+        layer=checks.text(f"{name}.layer", rule.layer),
+        unit_name=checks.text(f"{name}.unit_name", rule.unit_name),
         every_position=_truth(f"{name}.every_position", rule.every_position),
-        first_input=checks.at_least(f"{name}.first_input", rule.first_input, 0),
         **{
             field: check(f"{name}.{field}", value)
             for field, check in _OPTIONAL.items()
@@ -308,8 +364,6 @@ def _checked(name: str, rule: Rule) -> Rule:
     needed = inputs_needed([rule])
     if rule.kernel_shape is not None and needed > math.prod(rule.kernel_shape):
         raise ValueError(f"{name}.kernel_shape: has no input {needed - 1}, which a literal names")
-    if rule.input_names is not None and needed > len(rule.input_names):
-        raise ValueError(f"{name}.input_names: the literals need at least {needed}")
     return rule
 
 
@@ -320,8 +374,11 @@ def _is_plain(literal: Literal) -> bool:
         and type(literal.input) is int
         and type(literal.threshold) is float
         and type(literal.negated) is bool
+        and (literal.name is None or (type(literal.name) is str and literal.name.isascii()))
+        and type(literal.offset) is type(literal.scale) is float
         and literal.input >= 0
-        and math.isfinite(literal.threshold)
+        and literal.scale > 0
+        and math.isfinite(literal.threshold + literal.offset + literal.scale)
     )
 
 
@@ -331,15 +388,10 @@ def _checked_literal(name: str, literal: Literal) -> Literal:
         checks.at_least(f"{name}.input", literal.input, 0),
         _number(f"{name}.threshold", literal.threshold),
         _truth(f"{name}.negated", literal.negated),
+        None if literal.name is None else checks.text(f"{name}.name", literal.name),
+        _number(f"{name}.offset", literal.offset),
+        _above_0(f"{name}.scale", literal.scale),
     )
-
-
-def _text(name: str, value: Any) -> str:
-    try:
-        checks.instance(name, value, str).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name}: expected text, got {value!r}") from None
-    return value
 
 
 def _truth(name: str, value: Any) -> bool:
@@ -348,6 +400,13 @@ def _truth(name: str, value: Any) -> bool:
 
 def _number(name: str, value: Any, *limits: float) -> float:
     return float(checks.number(name, value, *limits))
+
+
+def _above_0(name: str, value: Any) -> float:
+    value = _number(name, value, 0)
+    if value == 0:
+        raise ValueError(f"{name}: expected a number above 0")
+    return value
 
 
 def _integers(name: str, values: Any, smallest: int) -> tuple[int, ...]:
@@ -364,12 +423,10 @@ def _integers(name: str, values: Any, smallest: int) -> tuple[int, ...]:
 _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "held_out_error": lambda name, value: _number(name, value, 0, 1),
     "held_out_baseline_error": lambda name, value: _number(name, value, 0, 0.5),
+    "held_out_bound": lambda name, value: _number(name, value, 0, 1),
     "beta": lambda name, value: _number(name, value, 0),
     "max_literals": lambda name, value: checks.at_least(name, value, 1),
     "unit_threshold": _number,
     "position": lambda name, value: _integers(name, value, 0),
     "kernel_shape": lambda name, value: _integers(name, value, 1),
-    "input_names": lambda name, value: tuple(
-        _text(name, one) for one in checks.sequence(name, value)
-    ),
 }

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 from mofn_jax import checks
-from mofn_jax.rules import Literal, Rule, check_rules
+from mofn_jax.rules import Literal, Rule, check_rules, name_input, named
 
-_FORMAT = 1
+_FORMAT = 2  # of 1, a rule held the names of all inputs; now each literal has its own
 
 
 def rules_to_json(rules: Iterable[Rule]) -> str:
@@ -41,9 +42,12 @@ def rules_from_json(text: str) -> tuple[Rule, ...]:
                     f"format {number} is newer than this version of mofn_jax reads, {_FORMAT}"
                 )
             saved = saved.pop("rules") if saved.keys() == {"rules"} else None
+        else:
+            number = 1
         if not isinstance(saved, list):
             raise ValueError(f'got neither [...] nor {{"format": {_FORMAT}, "rules": [...]}}')
-        return check_rules([_from_record(f"rules[{i}]", one) for i, one in enumerate(saved)])
+        read = _from_record if number > 1 else _from_old_record
+        return check_rules([read(f"rules[{i}]", one) for i, one in enumerate(saved)])
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
             f"text: expected a JSON list of rules, or one with a format: {error}"
@@ -55,6 +59,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         raise ValueError(f"a field is there twice in {[name for name, _ in pairs]}")
     return fields
+
+
+def _from_old_record(name: str, record: Any) -> Rule:
+    """A rule of format 1, whose literals get the names that it would have been printed with."""
+    fields = dict(checks.instance(name, record, dict))
+    names, first = fields.pop("input_names", None), fields.pop("first_input", 0)
+    first = checks.at_least(f"{name}.first_input", first, 0)
+    (rule,) = check_rules([_from_record(name, fields)])
+    if names is not None:
+        names = ("",) * first + checks.texts(f"{name}.input_names", names)
+    try:
+        called = [
+            name_input(literal.input, first, rule.kernel_shape, names)[0]
+            for literal in rule.literals
+        ]
+    except IndexError:
+        raise ValueError(f"{name}.input_names: fewer than its literals need") from None
+    return rule._replace(literals=tuple(map(named, rule.literals, called, repeat(None))))
 
 
 def _from_record(name: str, record: Any) -> Rule:

@@ -18,7 +18,7 @@ import numpy as np
 from mofn_jax import checks
 from mofn_jax.chunking import chunks
 from mofn_jax.layers import Layer, check_layer, cut_pairs, group_inputs
-from mofn_jax.rules import Rule
+from mofn_jax.rules import Literal, Rule, name_input, named
 from mofn_jax.thresholds import binarize_targets, first_of_largest, unit_thresholds
 
 POSITIONS = ("all", "most_informative")
@@ -321,26 +321,32 @@ def unit_inputs(layer: Layer, positions: np.ndarray | None, units: slice) -> np.
 def name_rules(
     rules: Sequence[Rule], layer: Layer, positions: np.ndarray | None, thresholds: np.ndarray
 ) -> tuple[Rule, ...]:
-    """The rules, each with what it explains: layer, threshold of the unit, and where."""
-    share = layer.inputs.shape[-1] // layer.groups
-    window = kernel_shape(layer)
-    named = []
+    """The rules, each with what it explains: layer, unit, threshold of the unit, and where."""
+    about = []
     for rule, threshold in zip(rules, thresholds.tolist(), strict=True):
         if not np.isnan(threshold):
             rule = rule._replace(unit_threshold=threshold)
         if positions is not None:
             rule = rule._replace(position=tuple(positions[rule.unit].tolist()))
-        first = _group(layer, rule.unit) * (share if window is None else window[-1])
-        named.append(
+        about.append(
             rule._replace(
+                literals=tuple(_named(literal, rule.unit, layer) for literal in rule.literals),
                 layer=layer.name,
+                unit_name="" if layer.unit_names is None else layer.unit_names[rule.unit],
                 every_position=layer.every_position,
-                kernel_shape=window,
-                first_input=first,
-                input_names=layer.input_names,
+                kernel_shape=kernel_shape(layer),
             )
         )
-    return tuple(named)
+    return tuple(about)
+
+
+def _named(literal: Literal, unit: int, layer: Layer) -> Literal:
+    """The literal with the name of its input."""
+    window = kernel_shape(layer)
+    share = layer.inputs.shape[-1] // layer.groups if window is None else window[-1]
+    first = _group(layer, unit) * share
+    name, i = name_input(literal.input, first, window, layer.input_names)
+    return named(literal, name, None if layer.input_scaling is None else layer.input_scaling[i])
 
 
 def _group(layer: Layer, unit: int) -> int:

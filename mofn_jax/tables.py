@@ -48,7 +48,7 @@ class Examples(NamedTuple):
     inputs: np.ndarray  # [E, n], or images [E, height, width, channels]
     labels: np.ndarray  # [E] integers from 0
     class_names: tuple[str, ...] | None = None
-    input_names: tuple[str, ...] | None = None  # [n], of tables
+    feature_names: tuple[str, ...] | None = None  # [n], of tables
 
 
 def all_rows(num_bits: int) -> np.ndarray:
@@ -66,8 +66,8 @@ def monks(problem: str) -> Examples:
         "monks-3": ((a5 == 3) & (a4 == 1)) | ((a5 != 4) & (a2 != 3)),
     }[problem]
     names = [f"a{i}" for i in range(1, 7)]
-    inputs, input_names = _one_hot(names, [range(1, 1 + s) for s in _MONKS_SIZES], rows - 1)
-    return Examples(inputs, positive.astype(np.int32), input_names=input_names)
+    inputs, feature_names = _one_hot(names, [range(1, 1 + s) for s in _MONKS_SIZES], rows - 1)
+    return Examples(inputs, positive.astype(np.int32), feature_names=feature_names)
 
 
 def car() -> Examples:
@@ -76,19 +76,19 @@ def car() -> Examples:
     buying, maint, doors, persons, lug_boot, safety = rows.T
     comfort = _CAR_COMFORT[doors, persons, lug_boot]
     labels = _CAR_CLASS[_CAR_PRICE[buying, maint], comfort, safety]
-    inputs, input_names = _one_hot(list(_CAR), list(_CAR.values()), rows)
-    return Examples(inputs, labels, ("unacc", "acc", "good", "vgood"), input_names)
+    inputs, feature_names = _one_hot(list(_CAR), list(_CAR.values()), rows)
+    return Examples(inputs, labels, ("unacc", "acc", "good", "vgood"), feature_names)
 
 
 def ecoli() -> Examples:
     """Where a protein of E. coli is found, by seven measures of it: [336, 7]."""
-    (*input_names, _), *lines = _read("ecoli.csv")
+    (*feature_names, _), *lines = _read("ecoli.csv")
     class_names = tuple(sorted({line[-1] for line in lines}))
     return Examples(
         np.array([line[:-1] for line in lines], np.float64),
         np.array([class_names.index(line[-1]) for line in lines]),
         class_names,
-        tuple(input_names),
+        tuple(feature_names),
     )
 
 
@@ -97,9 +97,9 @@ def promoters() -> Examples:
     _, *lines = _read("promoters.csv")
     rows = np.array([[_NUCLEOTIDES.index(letter) for letter in line[1:]] for line in lines])
     places = [f"p{place:+d}" for place in (*range(-50, 0), *range(1, 8))]
-    inputs, input_names = _one_hot(places, [_NUCLEOTIDES] * len(places), rows)
+    inputs, feature_names = _one_hot(places, [_NUCLEOTIDES] * len(places), rows)
     labels = np.array([line[0] == "+" for line in lines]).astype(np.int32)
-    return Examples(inputs, labels, ("no promoter", "promoter"), input_names)
+    return Examples(inputs, labels, ("no promoter", "promoter"), feature_names)
 
 
 def _read(name: str) -> list[list[str]]:
@@ -123,7 +123,7 @@ def _one_hot(
     inputs = [
         column[:, None] == np.arange(len(some)) for column, some in zip(rows.T, values, strict=True)
     ]
-    input_names = [
+    feature_names = [
         f"{name}={value}" for name, some in zip(names, values, strict=True) for value in some
     ]
-    return np.concatenate(inputs, axis=1), tuple(input_names)
+    return np.concatenate(inputs, axis=1), tuple(feature_names)

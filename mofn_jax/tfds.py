@@ -87,14 +87,14 @@ def read(name: str, data_dir: str | None) -> tuple[Examples, Examples | None]:
         if is_image:
             return Examples(_scale_image(columns[0][1]), labels, class_names)
         tables = [values.reshape(len(values), -1).astype(np.float64) for _, values in columns]
-        input_names: list[str] = []
+        feature_names: list[str] = []
         for (place, values), table in zip(columns, tables, strict=True):
             own = jax.tree_util.keystr(place, simple=True, separator="/")
             numbered = [f"{own}[{i}]" for i in range(table.shape[1])]
-            input_names += [own] if values.ndim == 1 else numbered
+            feature_names += [own] if values.ndim == 1 else numbered
         table = np.concatenate(tables, axis=1)
         table = checks.matrix(f"{origin}, inputs", table, [None, None])
-        return Examples(table, labels, class_names, tuple(input_names))
+        return Examples(table, labels, class_names, tuple(feature_names))
 
     return read_split("train"), read_split("test") if "test" in splits else None
 

@@ -32,7 +32,6 @@ if "google.colab" in sys.modules:  # this repository, and what it needs beside C
 # %%
 import jax
 import numpy as np
-from sklearn.datasets import load_breast_cancer
 
 import mofn_jax as mofn
 from mofn_jax import plots, report
@@ -43,12 +42,12 @@ print(mofn.describe_devices())
 # ## Train
 #
 # The data are 569 tumours, each with 30 measurements and a class: 0 is malignant, 1 benign. The
-# measurements are standardised: 0 is the mean of the training examples, 1 a standard deviation
-# above it.
+# network reads them in standard deviations from the mean of the training examples; rules show them
+# as they were measured.
 
 # %%
 dataset = mofn.load_dataset("breast_cancer")
-measurements = list(load_breast_cancer().feature_names)
+print(f"{', '.join(dataset.feature_names[:3])}, ...: {', '.join(dataset.class_names)}")
 
 network = mofn.MLP(num_classes=2, hidden=(16,), activation="relu")
 trained = mofn.train(jax.random.key(0), network, dataset, num_epochs=30)
@@ -68,6 +67,7 @@ hidden, softmax = mofn.extract_network(
     dataset.train.inputs,
     held_out=dataset.test.inputs,
     betas=(0.0, 0.1, 0.3, 1.0),
+    names=dataset.names,
 )
 rows = [*report.layer_rows(hidden), *report.layer_rows(softmax)]
 print(report.format_table(rows))
@@ -95,8 +95,9 @@ print(malignant)
 
 # %% [markdown]
 # Read `2 of {A, B, C}` as "at least two of A, B and C hold". The literals are about the hidden
-# layer: `x8` is the activation of hidden unit 8. In brackets: how often the rule is wrong on the
-# training examples, how often the better constant rule is, and both on the held-out examples.
+# layer: `dense_0[8]` is the activation of its unit 8. In brackets: how often the rule is wrong on
+# the training examples, how often the better constant rule is, and both on the held-out examples,
+# with what the error is at most on all examples like these (95% sure, of all units at once).
 #
 # And what does the first hidden unit that the rule names stand for? It has a rule of its own, about
 # the measurements.
@@ -104,7 +105,7 @@ print(malignant)
 # %%
 unit = malignant.literals[0].input
 rule = hidden.rules[0.3][unit]
-print(mofn.format_rule(rule, measurements))
+print(rule)
 
 # %% [markdown]
 # The left side says when we call the unit "on": its activation reaches the threshold that tells
@@ -118,11 +119,12 @@ print(mofn.format_rule(rule, measurements))
 # %%
 example = dataset.test.inputs[0]
 count = 0
-for literal, text in zip(rule.literals, mofn.format_literals(rule, measurements), strict=True):
+for literal, text in zip(rule.literals, mofn.format_literals(rule), strict=True):
     value = example[literal.input]
     holds = value < literal.threshold if literal.negated else value >= literal.threshold
     count += holds
-    print(f"{text}: it is {value:.4g}, so this {'holds' if holds else 'does not hold'}")
+    shown = literal.shown(value)
+    print(f"{text}: it is {shown:.4g}, so this {'holds' if holds else 'does not hold'}")
 says_on = count >= rule.m
 print(f"{count} hold, {rule.m} are needed: the rule says {'on' if says_on else 'off'}")
 

@@ -42,8 +42,8 @@ print(mofn.describe_devices())
 # %% [markdown]
 # ## The network and its rules
 #
-# A small convolutional network. Its softmax layer reads 32 hidden units, `x0` to `x31`, whose
-# activations lie between -1 and 1 (tanh).
+# A small convolutional network. Its softmax layer reads 32 hidden units, `dense_0[0]` to
+# `dense_0[31]`, whose activations lie between -1 and 1 (tanh).
 
 # %%
 digits = mofn.load_dataset("digits")
@@ -90,11 +90,11 @@ for ax, example in zip(axes, (right, wrong), strict=True):
 # %% [markdown]
 # ## What do the literals stand for?
 #
-# The rule of this answer is about hidden units, and a number such as `x7` says little. So each row
-# below shows the test images that most excite one of the units, and its activation. A literal with
-# `>=` holds when the unit is excited enough, by these images and weaker ones down to the threshold.
-# A literal with `<` holds when it is *not*: the images then show what must be absent. In front, the
-# two images from above.
+# The rule of this answer is about hidden units, and a name such as `dense_0[7]` says little. So
+# each row below shows the test images that most excite one of the units, and its activation. A
+# literal with `>=` holds when the unit is excited enough, by these images and weaker ones down to
+# the threshold. A literal with `<` holds when it is *not*: the images then show what must be
+# absent. In front, the two images from above.
 
 # %%
 rule = rules[answer]

@@ -36,7 +36,6 @@ import jax
 import numpy as np
 import optax
 from flax import nnx
-from sklearn.datasets import load_wine
 from sklearn.neural_network import MLPClassifier
 
 import mofn_jax as mofn
@@ -264,7 +263,7 @@ print(*mofn.explain_layer(layer, betas=[0.3]).at(beta=0.3)[:3], sep="\n")
 #
 # Not even a layer is needed: what does the network say, as rules about its inputs? One for each
 # class; the class whose rule holds best is the answer of all. Beside it is a decision tree with as
-# many tests as the rules have literals. ("x21" is the pixel in row 2 and column 5.)
+# many tests as the rules have literals.
 
 # %%
 answers = mofn.explain_predictions(
@@ -284,7 +283,6 @@ print(answers)
 
 # %%
 wine = mofn.load_dataset("wine")
-names = load_wine().feature_names
 model = MLPClassifier((8,), solver="lbfgs", alpha=0.1, max_iter=1000, random_state=0)
 model.fit(wine.train.inputs, wine.train.labels)
 print(f"right on {model.score(wine.test.inputs, wine.test.labels):.1%} of the test examples")
@@ -328,7 +326,7 @@ front = mofn.extract_layer(model.coefs_[0], wine.train.inputs, hidden_targets)
 rules = mofn.select_rules(front, beta=0.3)
 rules = mofn.measure_held_out(rules, wine.test.inputs, test_hidden >= thresholds)
 for rule, threshold in zip(rules, thresholds, strict=True):
-    print(mofn.format_rule(rule._replace(unit_threshold=threshold), names))
+    print(mofn.format_rule(rule._replace(unit_threshold=threshold), wine.feature_names))
 
 # %% [markdown]
 # Not even weights are needed. With `None` in their place, a rule can span several layers: here from
@@ -341,4 +339,4 @@ front = mofn.extract_layer(None, wine.train.inputs, train_targets)
 rules = mofn.select_rules(front, beta=0.1)
 rules = mofn.measure_held_out(rules, wine.test.inputs, test_targets)
 for rule in rules:
-    print(mofn.format_rule(rule, names))
+    print(mofn.format_rule(rule, wine.feature_names))

@@ -31,7 +31,7 @@ def literals(weights, thresholds):
 
 
 def holds(literal, example):
-    i, threshold, negated = literal
+    i, threshold, negated = literal[:3]
     return example[i] < threshold if negated else example[i] >= threshold
 
 

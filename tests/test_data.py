@@ -64,7 +64,9 @@ def test_embedded_tables_are_standardised_by_their_training_split(name):
 
 def test_a_constant_training_column_stays_finite():
     split = data.Split(np.array([[2.0, 1], [2.0, 3]]), np.array([0, 1]))
-    train, test = data._standardise(split, split._replace(inputs=np.array([[5.0, 2]])))
+    other = split._replace(inputs=np.array([[5.0, 2]]))
+    (train, test), scaling = data._standardise(split, other)
+    np.testing.assert_array_equal(scaling, [[2, 1], [2, 1]])
     np.testing.assert_array_equal(train.inputs, [[0, -1], [0, 1]])
     np.testing.assert_array_equal(test.inputs, [[3, 0]])
 
@@ -81,7 +83,7 @@ def test_car_is_the_decision_model():
     assert len(np.unique(inputs, axis=0)) == 1728
     assert set(np.unique(inputs)) == {0, 1}
     assert (np.add.reduceat(inputs, [0, 4, 8, 12, 15, 18], axis=1) == 1).all()
-    names = dict(zip(dataset.input_names, inputs.T.astype(bool), strict=True))
+    names = dict(zip(dataset.feature_names, inputs.T.astype(bool), strict=True))
 
     def classes(*values):
         has = np.all([names[value] for value in values], axis=0)
@@ -107,7 +109,7 @@ def test_ecoli_has_its_rows_and_names():
         **{"cp": 143, "im": 77, "pp": 52, "imU": 35},
         **{"om": 20, "omL": 5, "imS": 2, "imL": 2},
     }
-    assert dataset.input_names == ("mcg", "gvh", "lip", "chg", "aac", "alm1", "alm2")
+    assert dataset.feature_names == ("mcg", "gvh", "lip", "chg", "aac", "alm1", "alm2")
     np.testing.assert_allclose(dataset.train.inputs.mean(axis=0), 0, atol=1e-5)
 
 
@@ -119,7 +121,7 @@ def test_promoters_have_their_letters():
     np.testing.assert_array_equal(np.bincount(labels), [53, 53])
     assert set(np.unique(inputs)) == {0, 1}
     assert (inputs.reshape(106, 57, 4).sum(-1) == 1).all()
-    names = dataset.input_names
+    names = dataset.feature_names
     assert (names[0], names[199], names[200], names[-1]) == ("p-50=a", "p-1=t", "p+1=a", "p+7=t")
     # The box at -35: most promoters have a "t" there, of others about a fourth.
     share = [inputs[labels == label, names.index("p-36=t")].mean() for label in (0, 1)]
@@ -127,11 +129,11 @@ def test_promoters_have_their_letters():
 
 
 def test_names_of_what_scikit_learn_embeds():
-    assert load_dataset("wine").input_names[0] == "alcohol"
+    assert load_dataset("wine").feature_names[0] == "alcohol"
     assert load_dataset("breast_cancer").class_names == ("malignant", "benign")
     digits = load_dataset("digits")
     assert digits.class_names == tuple("0123456789")
-    assert digits.input_names is None
+    assert digits.feature_names is None
 
 
 def test_olivetti_without_a_network(monkeypatch, tmp_path):
@@ -181,7 +183,7 @@ def test_monks_follow_their_definitions(name):
     is_positive, num_positive = MONKS[name]
     assert len(dataset.train.labels) == 432
     assert dataset.train.labels.sum() == num_positive
-    assert dataset.input_names[:4] == ("a1=1", "a1=2", "a1=3", "a2=1")
+    assert dataset.feature_names[:4] == ("a1=1", "a1=2", "a1=3", "a2=1")
     for row, label in zip(dataset.train.inputs, dataset.train.labels, strict=True):
         groups = np.split(row, np.cumsum([3, 3, 2, 3, 4]))
         assert [group.sum() for group in groups] == [1] * 6

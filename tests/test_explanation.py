@@ -19,7 +19,8 @@ def test_rules_by_length_beside_those_by_beta():
         for length, rules in result.by_length.items():
             assert rules == result.at(max_literals=length)
             chosen = mofn.select_rules(result.front, max_literals=length)
-            assert [rule.literals for rule in rules] == [rule.literals for rule in chosen]
+            for rule, alike in zip(rules, chosen, strict=True):
+                assert [some[:3] for some in rule.literals] == [some[:3] for some in alike.literals]
             for rule in rules:
                 assert (rule.max_literals, rule.beta) == (length, None)
                 assert rule.layer == result.name

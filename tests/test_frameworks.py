@@ -141,8 +141,14 @@ def test_four_frameworks_give_the_same_rules():
                 results = mofn.extract_network(
                     *version, IMAGES, held_out=DIGITS.test.inputs, betas=[0.1], search="stepwise"
                 )
+            first, last = (result.at(beta=0.1) for result in results)
+            named = {literal.name.split("[")[0] for rule in last for literal in rule.literals}
+            assert {name.removeprefix("pooled ") for name in named} == {results[0].name}
             rules[name] = [
-                rule._replace(layer="") for result in results for rule in result.at(beta=0.1)
+                rule._replace(
+                    layer="", literals=[literal._replace(name="") for literal in rule.literals]
+                )
+                for rule in (*first, *last)
             ]
             names = [result.name for result in results]
             assert names in (["layers/0", "layers/1"], sorted(params, key="head".__eq__))

@@ -63,7 +63,7 @@ def test_quickstart_checks_a_rule(run):
     variables, printed = run("quickstart")
     rule = variables["rule"]
     assert printed.count(" <=> ") == 2
-    for text in mofn.format_literals(rule, variables["measurements"]):
+    for text in mofn.format_literals(rule):
         assert f"\n{text}: it is " in printed
     assert variables["says_on"] == variables["rule_says"][0]
     assert variables["is_on"] == variables["unit_is_on"][0]

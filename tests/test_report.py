@@ -14,8 +14,12 @@ from mofn_jax import report
 def make_result(held_out=True):
     """Two units at two betas; the second is never on in the held-out examples."""
     literal = mofn.Literal(0, 0.5, False)
-    measured = {"held_out_error": 0.2, "held_out_baseline_error": 0.25} if held_out else {}
-    constant = {"held_out_error": 0.0, "held_out_baseline_error": 0.0} if held_out else {}
+    measured, constant = (
+        {"held_out_error": error, "held_out_baseline_error": baseline, "held_out_bound": bound}
+        if held_out
+        else {}
+        for error, baseline, bound in ((0.2, 0.25, 0.04), (0.0, 0.0, 0.009))
+    )
     rules = {
         beta: (
             mofn.Rule(0, 1, (literal,) * size, 0.1, 0.3, 0.4, beta=beta, **measured),
@@ -79,6 +83,8 @@ def test_table_shows_every_row_under_its_heads():
             "0.575",
             "0.15",
             literals,
+            "-",
+            "-",
         ]
         for beta, literals in (("0.1", "1.5"), ("0.5", "0.5"))
     ]
@@ -93,3 +99,30 @@ def test_csv_gives_every_number_back():
                 assert fields[name] == "" if math.isnan(value) else float(fields[name]) == value
             else:
                 assert fields[name] == ("" if value is None else str(value))
+
+
+def test_rows_of_rules_and_literals():
+    literals = (mofn.Literal(0, 0.5, False, "age", 10.0, 2.0), mofn.Literal(4, 0.25, True))
+    rule = mofn.Rule(1, 1, literals, 0.1, 0.3, 0.4, beta=0.5, layer="dense_0", unit_name="ill")
+    never = mofn.Rule(0, 1, (), 0.0, 0.0, 0.0, max_literals=3)
+    first, second = report.rule_rows([rule, never])
+    assert first[:8] == ("dense_0", 1, "ill", 0.5, None, "1 of {age >= 11, x4 < 0.25}", 1, 2)
+    assert (first.error, first.complexity, first.held_out_error) == (0.1, 0.3, None)
+    assert (second.rule, second.max_literals) == ("false", 3)
+    rows = report.literal_rows([rule, never])
+    which = ("dense_0", 1, "ill", 0.5, None)
+    assert rows == (
+        (*which, "age >= 11", 0, "age", False, 0.5, 11.0),
+        (*which, "x4 < 0.25", 4, "x4", True, 0.25, 0.25),
+    )
+    assert (
+        report.rows_to_csv(rows).splitlines()[0].endswith("name,negated,threshold,shown_threshold")
+    )
+    with pytest.raises(ValueError, match=r"rules\[0\]: expected a Rule"):
+        report.rule_rows([3])
+
+
+def test_shares_of_units_that_are_surely_explained():
+    row = report.layer_rows(make_result())[0]
+    assert (row.within_1_percent, row.within_5_percent) == (0.5, 1.0)
+    assert math.isnan(report.layer_rows(make_result(held_out=False))[0].within_1_percent)

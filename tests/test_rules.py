@@ -74,7 +74,7 @@ def test_skill_says_when_there_is_nothing_to_explain():
         ({"layer": "dense_0", "unit_threshold": 0.75}, "dense_0 unit 3 >= 0.75 <=> 1 of {x2"),
         (
             {"layer": "conv_1", "position": (4, 5), "kernel_shape": (1, 1, 3)},
-            "conv_1 unit 3 at row 4, column 5 <=> 1 of {c2[+0,+0] >= 0.5, c0[+0,+0] < -1.25}",
+            "conv_1 unit 3 at row 4, column 5 <=> 1 of {c2[+0, +0] >= 0.5, c0[+0, +0] < -1.25}",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_text(changes, text):
 
 
 @pytest.mark.parametrize(
-    ("index", "name"), [(0, "c0[-1,-1]"), (1, "c1[-1,-1]"), (2, "c0[-1,+0]"), (17, "c1[+1,+1]")]
+    ("index", "name"), [(0, "c0[-1, -1]"), (1, "c1[-1, -1]"), (2, "c0[-1, +0]"), (17, "c1[+1, +1]")]
 )
 def test_name_of_a_convolutions_input_is_channel_and_offset(index, name):
     rule = make_rule(literals=(mofn.Literal(index, 0.5, False),), kernel_shape=(3, 3, 2))

@@ -42,26 +42,42 @@ BEFORE_THE_FORMAT = """[{"unit": 1, "m": 1, "literals": [
 
 def test_rules_saved_before_there_was_a_format_still_load():
     (rule,) = mofn.rules_from_json(BEFORE_THE_FORMAT)
-    assert rule.literals == ((11, 0.7256516218185425, True), (0, 1.0, False))
-    assert (rule.position, rule.kernel_shape, rule.first_input) == ((2, 0), (3, 3, 2), 0)
+    assert [literal[:4] for literal in rule.literals] == [
+        (11, 0.7256516218185425, True, "c1[+0, +1]"),
+        (0, 1.0, False, "c0[-1, -1]"),
+    ]
+    assert (rule.position, rule.kernel_shape) == ((2, 0), (3, 3, 2))
     saved = json.loads(mofn.rules_to_json([rule]))
     assert saved.keys() == {"format", "rules"}
-    assert saved["format"] == 1
+    assert saved["format"] == 2
     assert mofn.rules_from_json(json.dumps(saved)) == (rule,)
+
+
+def test_rules_of_the_first_format_keep_the_names_of_their_inputs():
+    old = json.loads(BEFORE_THE_FORMAT)[0] | {"kernel_shape": None, "first_input": 4}
+    (rule,) = mofn.rules_from_json(json.dumps({"format": 1, "rules": [old]}))
+    assert mofn.format_literals(rule) == ["x15 < 0.7257", "x4 >= 1"]
+    named = old | {"input_names": [f"n{i}" for i in range(12)]}
+    (rule,) = mofn.rules_from_json(json.dumps({"format": 1, "rules": [named]}))
+    assert mofn.format_literals(rule) == ["n11 < 0.7257", "n0 >= 1"]
+    for name, value in (("first_input", -1), ("input_names", ["a"]), ("input_names", "ab")):
+        wrong = json.dumps({"format": 1, "rules": [old | {name: value}]})
+        with pytest.raises(ValueError, match=rf"text: .*rules\[0\]\.{name}"):
+            mofn.rules_from_json(wrong)
 
 
 def test_numbers_of_numpy_become_those_of_json():
     literals = (mofn.Literal(np.int32(2), np.float32(0.5), np.True_),)
     rule = make_rule(literals=literals, error=np.float64(0.25), position=np.array([1, 2]))
     (again,) = mofn.rules_from_json(mofn.rules_to_json([rule]))
-    assert again.literals == ((2, 0.5, True),)
+    assert again.literals == (mofn.Literal(2, 0.5, True),)
     assert (again.error, again.position) == (0.25, (1, 2))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 2, "rules": []}', "format 2 is newer than this version of mofn_jax reads, 1"),
+        ('{"format": 3, "rules": []}', "format 3 is newer than this version of mofn_jax reads, 2"),
         ('{"format": "1", "rules": []}', "format: expected an integer"),
         ('{"format": 1}', "got neither"),
         ('{"format": 1, "rules": [], "more": 0}', "got neither"),
@@ -86,6 +102,7 @@ WRONG = {
     "baseline_error": [0.6, None],
     "held_out_error": [2, "x", []],
     "held_out_baseline_error": [0.7, True],
+    "held_out_bound": [-0.1, 1.5, "x"],
     "beta": [-1, "x", float("inf")],
     "max_literals": [0, 1.5, True, 1],
     "layer": [None, 3, "\udc80"],
@@ -93,14 +110,17 @@ WRONG = {
     "position": [3, ["a"], [-1], [0.5], "ab", [], {}],
     "every_position": ["no", 1, None],
     "kernel_shape": [[0], [[1]], "ab", [1], [], {}, [2**40, 2**40]],
-    "first_input": [-1, 0.5, None],
-    "input_names": ["ab", [1, 2, 3], [], {"a": 1, "b": 2, "c": 3}],
+    "unit_name": [None, 3, "\udc80"],
+    "first_input": [0],
     "size": [1],
 }
 WRONG_LITERAL = {
     "input": [-1, 0.5, "0", None, True],
     "threshold": [float("nan"), float("inf"), "x", None, True],
     "negated": ["false", 0, None],
+    "name": [3, ["a"], "\udc80"],
+    "offset": ["x", None, float("inf"), True],
+    "scale": [0, -1.0, float("nan"), None],
     "size": [1],
 }
 

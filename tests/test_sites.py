@@ -121,8 +121,8 @@ def test_rules_of_groups_are_as_true_as_they_say(positions):
     assert len(result.at(beta=0.01)) == 4
     for rule in result.at(beta=0.01):
         group = rule.unit // 2
-        assert (rule.kernel_shape, rule.first_input) == ((3, 2, 1), group)
-        assert all(f"c{group}[" in text for text in mofn.format_literals(rule))
+        assert rule.kernel_shape == (3, 2, 1)
+        assert all(f"pixel[{group}][" in text for text in mofn.format_literals(rule))
         if positions == "all":
             assert (rule.position, rule.every_position) == (None, True)
             assert f"conv unit {rule.unit} >= {rule.unit_threshold:.4g} at every position" in str(

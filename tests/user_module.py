@@ -31,7 +31,13 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
         search="weight_order",
         mesh=mofn.make_mesh({"units": 1}),
         progress=lambda done: None,
+        names=mofn.Names(classes=("no", "yes")),
     )
+    rules = results[-1].at(beta=0.1)
+    assert "def says(x):" in mofn.rules_to_python(rules)
+    assert "softmax class yes" in mofn.rules_to_markdown(rules)
+    bounds = mofn.error_bound([0, 1], len(test.inputs))
+    assert bounds[0] < bounds[1]
     layer: mofn.Layer = mofn.capture_layers(network, params, train.inputs)[0]
     again: mofn.LayerRules = mofn.explain_layer(layer, betas=[0.1], search="weight_order")
     assert again.at(beta=0.1)[0].literals == results[0].at(beta=0.1)[0].literals

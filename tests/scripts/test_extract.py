@@ -63,7 +63,10 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
     for about in ("its inputs", "what enters its softmax layer"):
         (line,) = (line for line in printed.splitlines() if line.startswith(f"about {about}, "))
         assert line in (tmp_path / "run/answers.txt").read_text()
-    assert "softmax unit 0 <=> " in printed
+    assert "softmax class class_0 <=> " in printed
+    text = (tmp_path / "run/rules.txt").read_text()
+    hidden = [line for line in text.splitlines() if "  dense_0 unit" in line]
+    assert any("alcohol >= 1" in line for line in hidden)  # in percent, not standard deviations
     assert str(tmp_path / "run") in printed
 
 
@@ -117,7 +120,7 @@ def test_a_mesh_of_eight_devices_finds_the_same_rules(tmp_path):
         **SMALL,
     )
     (printed,) = processes.run_side_by_side(["experiments.extract", *options], num_devices=8)
-    assert "softmax unit 0 <=> " in printed
+    assert "softmax class class_0 <=> " in printed
     texts = [(tmp_path / name / "rules.json").read_text() for name in ("one", "mesh")]
     assert texts[0] == texts[1]
     assert any((tmp_path / "cache").iterdir())  # what was compiled is kept
@@ -133,7 +136,7 @@ def test_two_processes_train_and_the_first_one_writes(tmp_path):
         ),
         num_devices=2,
     )
-    assert "softmax unit 0 <=> " in first
+    assert "softmax class class_0 <=> " in first
     assert "softmax" not in second
     assert not (tmp_path / "1").exists()
     run(tmp_path / "one", params=tmp_path / "0/params", **SMALL)

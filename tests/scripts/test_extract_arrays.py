@@ -124,6 +124,37 @@ def test_neither_mesh_nor_budget_changes_the_rules(arrays):
     assert rules[0].held_out_error is None
 
 
+def test_names_of_inputs_and_classes(arrays, capsys):
+    (arrays / "inputs.txt").write_text("\ufeffa\nb\nhue, in °\n", encoding="utf-8")
+    (arrays / "classes.txt").write_text("ill\r\nwell\n", encoding="utf-8")
+    options = hidden_options(arrays) | {
+        "kind": "softmax",
+        "weights": f"{arrays / 'top.npz'}:kernel",
+        "transpose_weights": True,
+        "inputs": arrays / "hidden.csv",
+        "input_names": arrays / "inputs.txt",
+        "class_names": arrays / "classes.txt",
+    }
+    del options["activations"]
+    rules = run(arrays, **options, betas="0")
+    assert [rule.unit_name for rule in rules] == ["ill", "well"]
+    names = {literal.name for rule in rules for literal in rule.literals}
+    assert names <= {"a", "b", "hue, in °"}
+    assert "first class well <=> " in capsys.readouterr().out
+    for file, text, message in [
+        ("inputs.txt", "a\nb\n", "input_names: 2 names of 3 inputs .*inputs.txt"),
+        ("classes.txt", "a\n\n", "class_names: expected a name on each line .*classes.txt"),
+        ("classes.txt", "a\n", "class_names: 1 names of 2 classes .*classes.txt"),
+    ]:
+        before = (arrays / file).read_text(encoding="utf-8")
+        (arrays / file).write_text(text)
+        with pytest.raises(ValueError, match=message):
+            run(arrays, **options, betas="0")
+        (arrays / file).write_text(before, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"input_names: .*none\.txt cannot be read"):
+        run(arrays, **(options | {"input_names": arrays / "none.txt"}), betas="0")
+
+
 def test_a_byte_order_mark_costs_no_example(arrays):
     options = hidden_options(arrays)
     inputs = np.load(arrays / "inputs.npy")

@@ -1,0 +1,190 @@
+"""Names of what enters layers: each is that of the value it stands for, or there is none."""
+
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mofn_jax as mofn
+
+IMAGES = np.random.default_rng(0).random((6, 8, 9, 2), np.float32)
+
+
+def of_last_axis(name):
+    """The unit, and the places if there are any, that a name ends with."""
+    numbers = [list(map(int, text.split(","))) for text in re.findall(r"\[([\d, ]+)\]", name)]
+    return numbers[0][0], tuple(numbers[1]) if len(numbers) > 1 else ()
+
+
+def check_names(network, params, inputs, *, pool=None):
+    """The layers, each of whose named inputs has the value of what its name says."""
+    layers = mofn.capture_layers(network, params, inputs)
+    values = {layer.name: layer.activations for layer in layers}
+    for layer in layers:
+        for i, name in enumerate(layer.input_names or ()):
+            stem = name.removeprefix("pooled ").split("[")[0]
+            value = inputs if stem in ("pixel", "input") else values[stem]
+            if name.startswith("pooled "):
+                value = pool(value)
+            unit, places = of_last_axis(name)
+            expected = value[(slice(None), *places, ..., unit)]
+            np.testing.assert_allclose(layer.inputs[..., i], expected, rtol=1e-6)
+        if layer.input_names is not None:
+            assert len(set(layer.input_names)) == len(layer.input_names)
+    return {layer.name: layer.input_names for layer in layers}
+
+
+def start(network, inputs):
+    return network.init(jax.random.key(0), inputs)["params"]
+
+
+def pool(value):
+    return np.asarray(nn.max_pool(value, (2, 2), strides=(2, 2)))
+
+
+def test_a_cnn_names_channels_units_and_where_they_are():
+    network = mofn.CNN(3, conv_blocks=((4, 5),), dense=(6,))
+    names = check_names(network, start(network, IMAGES), IMAGES, pool=pool)
+    assert names["conv_0"] == ("pixel[0]", "pixel[1]")
+    assert names["conv_1"][2] == "conv_0[2]"
+    assert names["dense_0"][0] == "pooled conv_1[0][0, 0]"
+    assert names["dense_0"][-1] == "pooled conv_1[4][1, 1]"
+    assert names["softmax"][3] == "dense_0[3]"
+
+
+def test_an_autoencoder_names_the_layer_that_each_reads():
+    network = mofn.Autoencoder(3, hidden=(6,), code=4)
+    names = check_names(network, start(network, IMAGES), IMAGES)
+    assert names["encoder_0"][(1 * 9 + 3) * 2 + 1] == "pixel[1][1, 3]"
+    assert {layer: some[1] for layer, some in names.items() if layer != "encoder_0"} == {
+        "code": "encoder_0[1]",
+        "decoder_0": "code[1]",
+        "reconstruction": "decoder_0[1]",
+        "softmax": "code[1]",
+    }
+
+
+class Mixed(nn.Module):
+    """Layouts, views, pools by sums, tokens, and steps that no name survives."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = jnp.transpose(nn.relu(nn.Conv(4, (3, 3), padding="SAME", name="a")(x)), (0, 3, 1, 2))
+        x = x[:, 1:, ::2].reshape(len(x), 3, -1)
+        tokens = nn.tanh(nn.Dense(5, name="tokens")(jnp.swapaxes(x, 1, 2)))
+        mean = nn.relu(nn.Dense(6, name="mean")(tokens.mean(1)))
+        both = jnp.concatenate([mean[:, None, 2:], mean[:, None, :2]], axis=-1)
+        y = nn.relu(nn.Dense(6, name="concatenated")(both[:, 0]))
+        z = nn.relu(nn.Dense(6, name="normed")(nn.LayerNorm(use_scale=False)(y)))
+        z = nn.relu(nn.Dense(6, name="residual")(y + z))
+        return nn.Dense(3, name="softmax")(jnp.exp(z))
+
+
+def test_views_and_pools_are_followed_and_what_mixes_ends_the_trail():
+    layers = mofn.capture_layers(Mixed(), start(Mixed(), IMAGES), IMAGES)
+    names = {layer.name: layer.input_names for layer in layers}
+    values = {layer.name: layer for layer in layers}
+    assert names["a"] == ("pixel[0]", "pixel[1]")
+    # A token is a place, and its inputs are the units of what was sliced.
+    assert names["tokens"] == ("a[1]", "a[2]", "a[3]")
+    assert names["mean"] == tuple(f"pooled tokens[{i}]" for i in range(5))
+    np.testing.assert_allclose(
+        values["mean"].inputs, values["tokens"].activations.mean(1), rtol=1e-5
+    )
+    assert names["concatenated"] == tuple(f"mean[{i}]" for i in (2, 3, 4, 5, 0, 1))
+    order = [2, 3, 4, 5, 0, 1]
+    np.testing.assert_array_equal(
+        values["concatenated"].inputs, values["mean"].activations[:, order]
+    )
+    assert names["normed"] is None
+    assert names["residual"] is None
+    assert names["softmax"] is not None
+
+
+def test_a_value_that_is_changed_on_the_way_is_named_as_a_function_of_it():
+    def network(weights, x):
+        hidden = jax.nn.relu(x / 255 @ weights[0])
+        return jnp.sin(hidden).astype(jnp.float32) @ weights[1]
+
+    rng = np.random.default_rng(1)
+    weights = [rng.standard_normal(shape).astype(np.float32) for shape in [(5, 4), (4, 3)]]
+    inputs = rng.random((20, 5), np.float32) * 255
+    scaling = np.tile([1.0, 2.0], (5, 1))
+    names = mofn.Names(tuple("abcde"), ("no", "yes", "so"), scaling)
+    first, last = mofn.capture_layers(network, weights, inputs, names=names)
+    assert first.input_names == tuple(f"f({letter})" for letter in "abcde")
+    assert first.input_scaling is None  # it is not of what enters
+    assert last.unit_names == ("no", "yes", "so")
+
+
+def table(names):
+    network = mofn.MLP(2, hidden=(4,))
+    inputs = np.random.default_rng(2).standard_normal((40, 3)).astype(np.float32)
+    return mofn.extract_network(
+        network, start(network, inputs), inputs, betas=[0.01], search="exact", names=names
+    )
+
+
+def test_rules_have_the_names_of_features_and_classes_in_the_tables_own_units():
+    scaling = np.array([[10.0, 2.0], [0.0, 1.0], [-5.0, 0.5]])
+    names = mofn.Names(("age", "dose", "weight"), ("ill", "well"), scaling)
+    hidden, softmax = table(names)
+    bare = table(None)
+    seen = 0
+    for rule, plain in zip(hidden.at(beta=0.01), bare[0].at(beta=0.01), strict=True):
+        for literal, same, text in zip(
+            rule.literals, plain.literals, mofn.format_literals(rule), strict=True
+        ):
+            assert literal[:3] == same[:3]  # in the network's units
+            offset, scale = scaling[literal.input]
+            shown = offset + scale * literal.threshold
+            sign = "<" if literal.negated else ">="
+            assert text == f"{names.features[literal.input]} {sign} {shown:.4g}"
+            assert str(same).startswith(f"x{literal.input} ")
+            seen += 1
+    assert seen
+    for rule, name in zip(softmax.at(beta=0.01), ("ill", "well"), strict=True):
+        assert str(rule).startswith(f"softmax class {name} <=> ")
+        assert all(literal.name.startswith("dense_0[") for literal in rule.literals)
+    assert mofn.rules_from_json(mofn.rules_to_json(hidden.at(beta=0.01))) == hidden.at(beta=0.01)
+
+
+def test_columns_of_a_data_frame_are_names():
+    class Frame:
+        columns = ("age", 7)
+
+        def __array__(self, dtype=None, copy=None):
+            return np.random.default_rng(3).random((30, 2))
+
+    answers = mofn.explain_predictions(Frame(), np.asarray(Frame())[:, 0] > 0.5)
+    assert str(answers.rules[1]).startswith("unit 1 <=> 1 of {age >= 0.5")
+    layer = mofn.layer_from_arrays("fc", np.eye(2), Frame(), np.asarray(Frame()), [0, 1] * 15)
+    assert layer.input_names == ("age", "7")
+
+
+def test_pixels_of_flattened_images():
+    images = np.zeros((20, 2, 3, 1))
+    images[:10, 1, 2] = 1
+    answers = mofn.explain_predictions(images, [1] * 10 + [0] * 10)
+    assert mofn.format_literals(answers.rules[1]) == ["pixel[1, 2] >= 1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a", "b", "c"), "names: expected a Names"),
+        (mofn.Names(("a", "b")), "names.features: 2 names of 3 inputs"),
+        (mofn.Names(("a", "b", 3)), "names.features: expected a str"),
+        (mofn.Names(classes=("a",)), "names.classes: 1 names of 2 classes"),
+        (mofn.Names(classes="ab"), "names.classes: expected a sequence"),
+        (mofn.Names(scaling=np.ones((3, 1))), r"names.scaling: expected shape \[3, 2\]"),
+        (mofn.Names(scaling=np.zeros((3, 2))), "names.scaling: expected scales above 0"),
+        (mofn.Names(scaling=np.full((3, 2), np.nan)), "names.scaling: holds NaN"),
+    ],
+)
+def test_names_that_do_not_fit(names, message):
+    with pytest.raises(ValueError, match=message):
+        table(names)
