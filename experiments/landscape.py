@@ -133,12 +133,11 @@ def case_rows(
     inputs = trained.sides(dataset, options.num_examples)
     methods = [*options.searches, *([TREE] if choices["lengths"] else [])]
     for seen in mofn.capture_layers(network, params, inputs[0][:2]):
-        places = options.positions if has_positions(seen) else [""]
-        paths = {
-            (place, method): folder / f"{'-'.join(filter(None, (seen.name, place, method)))}.json"
-            for place in places
-            for method in methods
-        }
+        paths: dict[tuple[str, str], Path] = {}
+        for place in options.positions if has_positions(seen) else [""]:
+            for method in methods:
+                parts = filter(None, (seen.name, place, method.replace(" ", "_")))
+                paths[place, method] = folder / f"{'-'.join(parts)}.json"
         sides: list[mofn.Layer] = []
         if not all(path.exists() for path in paths.values()):
             if options.layers is not None and seen.name not in options.layers:
