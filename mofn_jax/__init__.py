@@ -9,6 +9,7 @@ from mofn_jax.capture import capture_layers, layer_names
 from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.devices import describe_devices
+from mofn_jax.examples import ExampleExplanation, explain_example
 from mofn_jax.explanation import DEFAULT_BETAS, LayerRules, explain_layer, extract_network
 from mofn_jax.export import rules_to_markdown, rules_to_python
 from mofn_jax.extraction import extract_layer
@@ -57,6 +58,7 @@ __all__ = [
     "Candidate",
     "Convolution",
     "Dataset",
+    "ExampleExplanation",
     "Layer",
     "LayerRules",
     "Literal",
@@ -78,6 +80,7 @@ __all__ = [
     "describe_devices",
     "error_bound",
     "evaluate_rules",
+    "explain_example",
     "explain_layer",
     "explain_predictions",
     "extract_layer",

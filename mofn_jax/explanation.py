@@ -22,7 +22,7 @@ from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
 from mofn_jax.layers import Layer, check_layer
 from mofn_jax.names import Names, check_names
-from mofn_jax.rules import Rule, measure_held_out, select_rules
+from mofn_jax.rules import Rule, evaluate_rules, measure_held_out, select_rules
 from mofn_jax.sites import (
     POSITIONS,
     Batches,
@@ -47,6 +47,9 @@ class LayerRules(NamedTuple):
     rules: dict[float, tuple[Rule, ...]]  # by beta, one rule for each unit
     by_length: dict[int, tuple[Rule, ...]]  # likewise, by the most literals
     note: str = ""  # what to know of where the layer ends, see `Layer`
+    # Of a softmax layer, by beta or the most literals, the other one None: the share of examples,
+    # held out if there are any, on which no class's rule says on, and on which several do.
+    undecided: Mapping[tuple[float | None, int | None], tuple[float, float]] | None = None
 
     def at(self, *, beta: float | None = None, max_literals: int | None = None) -> tuple[Rule, ...]:
         """The rules chosen at a beta, or by a number of literals.
@@ -275,6 +278,11 @@ def _explain(
     chosen = [name_rules(rules, layer, places, thresholds) for rules in chosen]
     if other is not None:
         chosen = measure_layer(chosen, other, places, thresholds)
+    undecided = None
+    if layer.kind == "softmax" and num_units > 1:
+        choices = [*((beta, None) for beta in betas), *((None, length) for length in lengths)]
+        shares = undecided_shares(chosen, layer if other is None else other, places)
+        undecided = dict(zip(choices, shares, strict=True))
     constant_units = int(np.isin(front.on_counts, [0, front.num_examples]).sum())
     return LayerRules(
         layer.name,
@@ -285,6 +293,7 @@ def _explain(
         rules=dict(zip(map(float, betas), chosen, strict=False)),
         by_length=dict(zip(map(int, lengths), chosen[len(betas) :], strict=True)),
         note=layer.note,
+        undecided=undecided,
     )
 
 
@@ -328,3 +337,15 @@ def measure_layer(
                 rules[units], inputs, targets[:, units], num_units=num_units
             )
     return measured
+
+
+def undecided_shares(
+    choices: Sequence[Sequence[Rule]], layer: Layer, positions: np.ndarray | None
+) -> list[tuple[float, float]]:
+    """On which share of a layer's examples none of the rules of a choice says on, or several do."""
+    counts = np.zeros((len(choices), len(layer.inputs)), int)
+    for units in runs_of_units(layer, positions):
+        inputs = unit_inputs(layer, positions, units)
+        for count, rules in zip(counts, choices, strict=True):
+            count += evaluate_rules(rules[units], inputs).sum(1)
+    return [(float((count == 0).mean()), float((count > 1).mean())) for count in counts]

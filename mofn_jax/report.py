@@ -32,6 +32,9 @@ class LayerRow(NamedTuple):
     # Shares of the units whose held-out error is at most 1% or 5% by its bound, see `error_bound`.
     within_1_percent: float = float("nan")
     within_5_percent: float = float("nan")
+    # Of a softmax layer, the share of examples on which no class's rule says on, or several do.
+    none_on: float = float("nan")
+    several_on: float = float("nan")
 
 
 def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
@@ -45,6 +48,7 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
         *((beta, None, rules) for beta, rules in sorted(result.rules.items())),
         *((None, length, rules) for length, rules in sorted(result.by_length.items())),
     ]
+    undecided = result.undecided or {}
     return tuple(
         LayerRow(
             layer=result.name,
@@ -56,6 +60,7 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
             beta=beta,
             max_literals=length,
             **_means(rules),
+            **dict(zip(("none_on", "several_on"), undecided.get((beta, length), ()), strict=False)),
         )
         for beta, length, rules in choices
     )

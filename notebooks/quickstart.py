@@ -114,19 +114,11 @@ print(rule)
 #
 # ## Check it by hand
 #
-# Take one example that the rule has never seen, and go through the rule literal by literal.
+# Take one example that the rule has never seen: what does the rule say of it, and why?
 
 # %%
-example = dataset.test.inputs[0]
-count = 0
-for literal, text in zip(rule.literals, mofn.format_literals(rule), strict=True):
-    value = example[literal.input]
-    holds = value < literal.threshold if literal.negated else value >= literal.threshold
-    count += holds
-    shown = literal.shown(value)
-    print(f"{text}: it is {shown:.4g}, so this {'holds' if holds else 'does not hold'}")
-says_on = count >= rule.m
-print(f"{count} hold, {rule.m} are needed: the rule says {'on' if says_on else 'off'}")
+(checked,) = mofn.explain_example([rule], dataset.test.inputs[0]).rules
+print(checked)
 
 # %% [markdown]
 # And the unit itself? `capture_layers` shows what enters and leaves each layer.

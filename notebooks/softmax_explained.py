@@ -35,7 +35,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import mofn_jax as mofn
-from mofn_jax import plots
+from mofn_jax import plots, report
 
 print(mofn.describe_devices())
 
@@ -52,7 +52,7 @@ trained = mofn.train(jax.random.key(0), network, digits, num_epochs=20, learning
 print(f"right on {trained.history['test_accuracy'][-1]:.1%} of the test images")
 
 # %% [markdown]
-# Unit 0 says "0", unit 1 says "1", and so on. A rule is found on the training images and measured
+# Each of its units is a class, "0" to "9". A rule is found on the training images and measured
 # on the test images (*held-out*). The *baseline* is the error of the better constant rule.
 
 # %%
@@ -63,6 +63,7 @@ print(f"right on {trained.history['test_accuracy'][-1]:.1%} of the test images")
     held_out=digits.test.inputs,
     layers=["softmax"],
     betas=[0.1],
+    names=digits.names,
 )
 rules = found.rules[0.1]
 for rule in rules:
@@ -112,28 +113,25 @@ axes = plots.plot_rule_card(
 # %%
 for name, example in (("right", right), ("wrong", wrong)):
     print(f"{name}: a {digits.test.labels[example]}, the network says {answer}")
-    count = 0
-    for literal, text in zip(rule.literals, mofn.format_literals(rule), strict=True):
-        value = softmax.inputs[example, literal.input]
-        holds = value < literal.threshold if literal.negated else value >= literal.threshold
-        count += holds
-        print(f"  {text}: it is {value:.4g}, so this {'holds' if holds else 'does not hold'}")
-    says = "yes" if count >= rule.m else "no"
-    print(f"  {count} hold, {rule.m} are needed: the rule of answer {answer} says {says}\n")
+    (checked,) = mofn.explain_example([rule], softmax.inputs[example]).rules
+    print(f"{checked}\n")
 
 # %% [markdown]
 # What do all ten rules say of the two images? Each rule is on its own, so none, one or several may
-# say yes.
+# say "on".
+
+# %%
+for name, example in (("right", right), ("wrong", wrong)):
+    on = mofn.explain_example(rules, softmax.inputs[example]).saying_on
+    print(f"{name}: the rules of {[one.rule.unit_name for one in on]} say on")
+(row,) = report.layer_rows(found)
+print(f"of all test images none says on of {row.none_on:.1%}, several of {row.several_on:.1%}")
+
+# %% [markdown]
+# And over all test images: how often does the rule of the answer that the network gives say "on"?
 
 # %%
 says = mofn.evaluate_rules(rules, softmax.inputs)
-for name, example in (("right", right), ("wrong", wrong)):
-    print(f"{name}: rules that say yes: {np.flatnonzero(says[example]).tolist()}")
-
-# %% [markdown]
-# And over all test images: how often does the rule of the answer that the network gives say yes?
-
-# %%
 agrees = says[np.arange(len(says)), softmax.predictions]
 print(f"where the network is right: {agrees[is_right].mean():.1%} of {is_right.sum()} images")
 print(f"where the network is wrong: {agrees[~is_right].mean():.1%} of {(~is_right).sum()} images")

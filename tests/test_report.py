@@ -83,8 +83,7 @@ def test_table_shows_every_row_under_its_heads():
             "0.575",
             "0.15",
             literals,
-            "-",
-            "-",
+            *["-"] * 4,
         ]
         for beta, literals in (("0.1", "1.5"), ("0.5", "0.5"))
     ]

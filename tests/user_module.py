@@ -36,6 +36,8 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
     rules = results[-1].at(beta=0.1)
     assert "def says(x):" in mofn.rules_to_python(rules)
     assert "softmax class yes" in mofn.rules_to_markdown(rules)
+    example: mofn.ExampleExplanation = mofn.explain_example(rules, np.zeros(4))
+    assert len(example.rules) == 2
     bounds = mofn.error_bound([0, 1], len(test.inputs))
     assert bounds[0] < bounds[1]
     layer: mofn.Layer = mofn.capture_layers(network, params, train.inputs)[0]
