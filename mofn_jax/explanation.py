@@ -20,7 +20,7 @@ from mofn_jax.compiled import Logits
 from mofn_jax.extraction import check_extraction, extract_layer
 from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
-from mofn_jax.layers import Layer, check_layer
+from mofn_jax.layers import Layer, check_layer, without_examples
 from mofn_jax.names import Names, check_names
 from mofn_jax.rules import Rule, evaluate_rules, measure_held_out, select_rules
 from mofn_jax.sites import (
@@ -28,12 +28,33 @@ from mofn_jax.sites import (
     Batches,
     layer_targets,
     look_at,
+    look_at_held_out,
     name_rules,
     runs_of_units,
     unit_inputs,
 )
 
 DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+class Look(NamedTuple):
+    """How a layer was looked at: what it takes to name rules about its units and measure them."""
+
+    layer: Layer  # without examples
+    places: np.ndarray | None  # of each unit its position, if it is explained at one
+    thresholds: np.ndarray  # of the units' activations
+    held_out: Batches | None  # read again where it is needed: it may be large
+    positions: str
+    seed: int
+
+    def finished(
+        self, choices: Sequence[Sequence[Rule]], held_out: Layer | None
+    ) -> list[tuple[Rule, ...]]:
+        """The rules of each choice with names and, on these examples, held-out errors."""
+        named = [name_rules(rules, self.layer, self.places, self.thresholds) for rules in choices]
+        if held_out is None:
+            return named
+        return measure_layer(named, held_out, self.places, self.thresholds)
 
 
 class LayerRules(NamedTuple):
@@ -50,20 +71,32 @@ class LayerRules(NamedTuple):
     # Of a softmax layer, by beta or the most literals, the other one None: the share of examples,
     # held out if there are any, on which no class's rule says on, and on which several do.
     undecided: Mapping[tuple[float | None, int | None], tuple[float, float]] | None = None
+    look: Look | None = None  # None: rules are those of the betas and lengths that were asked for
 
     def at(self, *, beta: float | None = None, max_literals: int | None = None) -> tuple[Rule, ...]:
         """The rules chosen at a beta, or by a number of literals.
 
+        Of one that was not asked for before, they come from the front, without another search, and
+        are measured on the held-out examples, on which the layer is captured once more.
+
         Raises:
-          ValueError: not one of the two, or one at which no rules were chosen.
+          ValueError: not one of the two, or out of range.
         """
         if (beta is None) == (max_literals is None):
             raise ValueError("beta: expected either beta or max_literals")
         if beta is not None:
-            beta = checks.known("beta", checks.non_negative("beta", beta), self.rules)
-            return self.rules[beta]
-        length = checks.at_least("max_literals", max_literals, 1)
-        return self.by_length[checks.known("max_literals", length, self.by_length)]
+            beta = checks.non_negative("beta", beta)
+            if beta in self.rules or self.look is None:
+                return self.rules[checks.known("beta", beta, self.rules)]
+        else:
+            max_literals = checks.at_least("max_literals", max_literals, 1)
+            if max_literals in self.by_length or self.look is None:
+                return self.by_length[checks.known("max_literals", max_literals, self.by_length)]
+        look, other = self.look, None
+        if look.held_out is not None:
+            other = look_at_held_out(look.held_out, look.positions, look.seed)
+        rules = select_rules(self.front, beta, max_literals=max_literals)
+        return look.finished([rules], other)[0]
 
 
 def extract_network(
@@ -139,12 +172,7 @@ def extract_network(
         given = (network, params, inputs)
         read = partial(read_layer, *given, name, predictions=classes, **asked)
 
-        def whole() -> Layer:
-            captured = capture_layers(*given, layers=[name], predictions=classes, **asked)
-            if not captured:
-                raise NotExplained(f"layers: {name!r} is not explained on {len(inputs)} examples")
-            return captured[0]
-
+        whole = partial(_captured, *given, name, predictions=classes, **asked)
         return Batches(len(inputs), read, whole)
 
     results = []
@@ -166,6 +194,13 @@ def extract_network(
         if on_layer is not None:
             on_layer(results[-1])
     return tuple(results)
+
+
+def _captured(network: Any, params: Any, inputs: np.ndarray, name: str, **asked: Any) -> Layer:
+    captured = capture_layers(network, params, inputs, layers=[name], **asked)
+    if not captured:
+        raise NotExplained(f"layers: {name!r} is not explained on {len(inputs)} examples")
+    return captured[0]
 
 
 def explain_layer(
@@ -275,9 +310,8 @@ def _explain(
     )
     chosen = [select_rules(front, beta) for beta in betas]
     chosen += [select_rules(front, max_literals=length) for length in lengths]
-    chosen = [name_rules(rules, layer, places, thresholds) for rules in chosen]
-    if other is not None:
-        chosen = measure_layer(chosen, other, places, thresholds)
+    look = Look(without_examples(layer), places, thresholds, held_out, positions, seed)
+    chosen = look.finished(chosen, other)
     undecided = None
     if layer.kind == "softmax" and num_units > 1:
         choices = [*((beta, None) for beta in betas), *((None, length) for length in lengths)]
@@ -294,6 +328,7 @@ def _explain(
         by_length=dict(zip(map(int, lengths), chosen[len(betas) :], strict=True)),
         note=layer.note,
         undecided=undecided,
+        look=look,
     )
 
 

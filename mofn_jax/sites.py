@@ -11,6 +11,7 @@ kernel's window.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,15 @@ class Batches(NamedTuple):
     @classmethod
     def of(cls, layer: Layer) -> "Batches":
         """A captured layer as one batch."""
-        return cls(len(layer.inputs), lambda: iter([layer]), lambda: layer)
+        return cls(len(layer.inputs), partial(_one_batch, layer), partial(_itself, layer))
+
+
+def _one_batch(layer: Layer) -> Iterator[Layer]:
+    yield layer
+
+
+def _itself(layer: Layer) -> Layer:
+    return layer
 
 
 class Sited(NamedTuple):
@@ -70,20 +79,28 @@ def look_at(
       ValueError: as `position_predictions`.
     """
     first = next(batches.read())
-    places, thresholds, other = None, None, None
+    places, thresholds = None, None
     if has_positions(first) and positions == "all":
         if first.kind != "softmax":
             _, thresholds = most_informative(batches, **resources)
         total = num_positions(first)
         layer = at_pairs(batches, draw_pairs(batches.num_examples, total, seed))
-        if held_out is not None:
-            other = at_pairs(held_out, draw_held_out_pairs(held_out.num_examples, total, seed))
     else:
-        layer, other = batches.whole(), None if held_out is None else held_out.whole()
+        layer = batches.whole()
         if has_positions(first):
             places, thresholds = most_informative(Batches.of(layer), **resources)
     targets, thresholds = layer_targets(layer, places, thresholds, **resources)
+    other = None if held_out is None else look_at_held_out(held_out, positions, seed)
     return Sited(layer, other, places, thresholds, targets)
+
+
+def look_at_held_out(held_out: Batches, positions: str, seed: int) -> Layer:
+    """A layer on held-out examples, where its units are explained; arguments as of `look_at`."""
+    first = next(held_out.read())
+    if not has_positions(first) or positions != "all":
+        return held_out.whole()
+    pairs = draw_held_out_pairs(held_out.num_examples, num_positions(first), seed)
+    return at_pairs(held_out, pairs)
 
 
 def has_positions(layer: Layer) -> bool:
