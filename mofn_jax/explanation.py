@@ -17,12 +17,13 @@ from jax.sharding import Mesh
 from mofn_jax import checks, meshes
 from mofn_jax.capture import capture_layers, layer_names, read_layer
 from mofn_jax.compiled import Logits
+from mofn_jax.display import html_table, percent
 from mofn_jax.extraction import check_extraction, extract_layer
 from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
 from mofn_jax.layers import Layer, check_layer, without_examples
 from mofn_jax.names import Names, check_names
-from mofn_jax.rules import Rule, evaluate_rules, measure_held_out, select_rules
+from mofn_jax.rules import Rule, Rules, evaluate_rules, measure_held_out, select_rules
 from mofn_jax.sites import (
     POSITIONS,
     Batches,
@@ -72,6 +73,46 @@ class LayerRules(NamedTuple):
     # held out if there are any, on which no class's rule says on, and on which several do.
     undecided: Mapping[tuple[float | None, int | None], tuple[float, float]] | None = None
     look: Look | None = None  # None: rules are those of the betas and lengths that were asked for
+
+    def __repr__(self) -> str:
+        """What the rules of each beta and length amount to, a line for each."""
+        lines = [
+            f"{choice}: error {error}, {f'held-out error {held_out}, ' * bool(held_out)}"
+            f"{literals} literals"
+            for choice, error, held_out, literals in self._choices()
+        ]
+        return "\n  ".join([self._about(), *lines])
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        heads = ["rules", "error", "held-out error", "literals"]
+        return html_table(self._about(), heads, self._choices())
+
+    def _about(self) -> str:
+        constant = f", {self.constant_units} constant" * bool(self.constant_units)
+        return (
+            f"LayerRules({self.name}: {self.kind}, {self.front.num_inputs} inputs, "
+            f"{len(self.front.units)} units{constant})"
+        )
+
+    def _choices(self) -> list[tuple[str, str, str, str]]:
+        """Of each beta and length, means over the units that are not constant, as text."""
+        named = [(f"beta {beta:g}", rules) for beta, rules in self.rules.items()]
+        named += [(f"at most {n} literals", rules) for n, rules in self.by_length.items()]
+        choices = []
+        for name, rules in named:
+            varying = [rule for rule in rules if rule.baseline_error > 0]
+            held_out = [r.held_out_error for r in varying if r.held_out_error is not None]
+            means = [
+                float(np.mean(values)) if values else float("nan")
+                for values in (
+                    [rule.error for rule in varying],
+                    held_out,
+                    [len(rule.literals) for rule in varying],
+                )
+            ]
+            choices.append((name, percent(means[0]), percent(means[1]), f"{means[2]:.1f}"))
+        return choices
 
     def at(self, *, beta: float | None = None, max_literals: int | None = None) -> tuple[Rule, ...]:
         """The rules chosen at a beta, or by a number of literals.
@@ -371,7 +412,7 @@ def measure_layer(
             measured[i] += measure_held_out(
                 rules[units], inputs, targets[:, units], num_units=num_units
             )
-    return measured
+    return list(map(Rules, measured))
 
 
 def undecided_shares(

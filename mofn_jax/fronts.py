@@ -16,6 +16,7 @@ import numpy as np
 
 from mofn_jax import checks
 from mofn_jax.complexity import NO_RULE, PrefixOrder, complexity
+from mofn_jax.display import html_table, percent
 from mofn_jax.literals import NO_LITERALS, Literals
 
 
@@ -36,6 +37,30 @@ class RuleFront(NamedTuple):
     num_examples: int  # E
     num_inputs: int  # n
     proven_literals: int = 0  # no rule of as many of the literals, or fewer, beats the front
+
+    def __repr__(self) -> str:
+        """How many rules there are, and on how much they were found."""
+        return (
+            f"RuleFront({len(self.units)} units, {sum(map(len, self.units))} rules over "
+            f"{self.num_inputs} inputs, found on {self.num_examples} examples)"
+        )
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook: of each unit how true its rules are, from short to long."""
+        rows = [
+            [
+                unit,
+                percent(int(on) / self.num_examples),
+                len(candidates),
+                f"{len(candidates[0].literals.inputs)} to {len(candidates[-1].literals.inputs)}",
+                percent(candidates[0].errors / self.num_examples),
+                percent(candidates[-1].errors / self.num_examples),
+            ]
+            for unit, (candidates, on) in enumerate(zip(self.units, self.on_counts, strict=True))
+            if candidates
+        ]
+        heads = ["unit", "on", "rules", "literals", "error of the simplest", "of the truest"]
+        return html_table(repr(self), heads, rows)
 
 
 def check_front(name: str, front: RuleFront) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mofn_jax import checks
+from mofn_jax.display import html_table
 from mofn_jax.geometry import Convolution
 
 KINDS = ("dense", "conv", "softmax")
@@ -41,6 +42,25 @@ class Layer(NamedTuple):
     input_names: tuple[str, ...] | None = None  # of what enters, [n] or [C]
     input_scaling: np.ndarray | None = None  # [n, 2], how values are shown, as in `Names`
     unit_names: tuple[str, ...] | None = None  # [u], of classes
+
+    def __repr__(self) -> str:
+        """What it is, and the shapes of what it holds."""
+        return f"Layer({', '.join(f'{name}: {text}' for name, text in self._described())})"
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        return html_table(f"Layer {self.name}", ["field", "what it holds"], self._described())
+
+    def _described(self) -> list[tuple[str, str]]:
+        described = []
+        for name, value in self._asdict().items():
+            if hasattr(value, "shape"):
+                described.append((name, f"{list(value.shape)} {value.dtype}"))
+            elif isinstance(value, tuple) and name.endswith("names"):
+                described.append((name, f"{len(value)}, {', '.join(map(str, value[:2]))}, ..."))
+            elif value != Layer._field_defaults.get(name, ...):
+                described.append((name, str(value)))
+        return described
 
 
 def check_layer(name: str, layer: Layer) -> Layer:

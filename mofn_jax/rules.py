@@ -5,15 +5,17 @@ Axis letters: E examples, n inputs, u units.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
 from mofn_jax import checks
 from mofn_jax.bounds import error_bound
 from mofn_jax.chunking import row_slices
+from mofn_jax.display import MOST_LINES, html_table, percent
 from mofn_jax.fronts import RuleFront, select
 
+_MOST_SHOWN = 6  # literals of a rule in a terminal
 _SLICE_BYTES = 2**26  # of inputs evaluated at a time
 
 
@@ -105,6 +107,67 @@ class Rule(NamedTuple):
     def __str__(self) -> str:
         return format_rule(self)
 
+    def __repr__(self) -> str:
+        """The rule on a line, of its literals the first few."""
+        held_out = self.held_out_error
+        measured = "" if held_out is None else f", held-out error {held_out:.1%}"
+        return f"Rule({unit_of(self)} <=> {_short_body(self)}, error {self.error:.1%}{measured})"
+
+    def _repr_html_(self) -> str:
+        return Rules([self])._repr_html_()
+
+
+class Rules(tuple[Rule, ...]):
+    """Rules, such as those of a layer's units: a tuple that shows itself shortly."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, which: SupportsIndex) -> Rule: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> "Rules": ...
+
+    def __getitem__(self, which: SupportsIndex | slice) -> "Rule | Rules":
+        if isinstance(which, slice):
+            return Rules(super().__getitem__(which))
+        return super().__getitem__(which)
+
+    def __repr__(self) -> str:
+        lines = [f"{rule!r}" for rule in self[:MOST_LINES]]
+        if len(self) > MOST_LINES:
+            lines.append(f"... {len(self) - MOST_LINES} more")
+        return "\n".join([f"{len(self)} rules", *lines])
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook."""
+        heads = [
+            "unit",
+            "rule",
+            "error",
+            "held-out error",
+            "at most",
+            "constant rule",
+            "complexity",
+        ]
+        rows = [
+            [
+                unit_of(rule),
+                format_body(rule),
+                percent(rule.error),
+                percent(rule.held_out_error),
+                percent(rule.held_out_bound),
+                percent(
+                    rule.baseline_error
+                    if rule.held_out_baseline_error is None
+                    else rule.held_out_baseline_error
+                ),
+                f"{rule.complexity:.3f}",
+            ]
+            for rule in self
+        ]
+        return html_table(f"{len(self)} rules", heads, rows)
+
 
 def skill(error: float, baseline_error: float) -> float:
     """1 - error / baseline error; NaN where that is 0 and there is nothing to explain."""
@@ -132,7 +195,7 @@ def select_rules(
       unit 0 <=> 1 of {x0 >= 0.5}   (error 20.0%, baseline 50.0%, complexity 0.000)
     """
     chosen = select(front, beta, max_literals=max_literals, max_complexity=max_complexity)
-    return tuple(
+    return Rules(
         Rule(
             unit=unit,
             m=candidate.m,
@@ -239,7 +302,7 @@ def measure_held_out(
     num_units = max(1, len(rules)) if num_units is None else num_units
     bounds = error_bound(errors, len(targets), num_units=num_units)
     shares = (errors / len(targets), baselines / len(targets), bounds)
-    return tuple(
+    return Rules(
         rule._replace(held_out_error=error, held_out_baseline_error=baseline, held_out_bound=bound)
         for rule, error, baseline, bound in zip(rules, *(s.tolist() for s in shares), strict=True)
     )
@@ -295,6 +358,15 @@ def format_body(rule: Rule, input_names: Sequence[str] | None = None) -> str:
     return f"{rule.m} of {{{', '.join(format_literals(rule, input_names))}}}"
 
 
+def _short_body(rule: Rule) -> str:
+    more = len(rule.literals) - _MOST_SHOWN
+    if more < 2:
+        return format_body(rule)
+    # The needed number is that of all of them.
+    shown = ", ".join(format_literals(rule._replace(literals=rule.literals[:_MOST_SHOWN], m=0)))
+    return f"{rule.m} of {{{shown}, ... {more} more}}"
+
+
 def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> list[str]:
     """The text of each of the rule's literals, as `format_rule` has them.
 
@@ -332,7 +404,7 @@ def check_rules(rules: Iterable[Rule]) -> tuple[Rule, ...]:
     Raises:
       ValueError: naming the first field that is not.
     """
-    return tuple(
+    return Rules(
         _checked(f"rules[{i}]", rule) for i, rule in enumerate(checks.sequence("rules", rules))
     )
 

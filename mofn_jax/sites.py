@@ -19,7 +19,7 @@ import numpy as np
 from mofn_jax import checks
 from mofn_jax.chunking import chunks
 from mofn_jax.layers import Layer, check_layer, cut_pairs, group_inputs
-from mofn_jax.rules import Literal, Rule, name_input, named
+from mofn_jax.rules import Literal, Rule, Rules, name_input, named
 from mofn_jax.thresholds import binarize_targets, first_of_largest, unit_thresholds
 
 POSITIONS = ("all", "most_informative")
@@ -354,7 +354,7 @@ def name_rules(
                 kernel_shape=kernel_shape(layer),
             )
         )
-    return tuple(about)
+    return Rules(about)
 
 
 def _named(literal: Literal, unit: int, layer: Layer) -> Literal:
