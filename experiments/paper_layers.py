@@ -18,7 +18,7 @@ from experiments.rivals import TREE, Side, Tree, each_unit, grown_trees, optimal
 from experiments.trained import Case, Trained
 from mofn_jax import outputs
 from mofn_jax.complexity import dnf_complexity
-from mofn_jax.explanation import measure_layer
+from mofn_jax.layer_rules import measure_layer
 from mofn_jax.literals import Literals
 from mofn_jax.sites import name_rules
 

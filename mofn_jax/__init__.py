@@ -10,25 +10,19 @@ from mofn_jax.complexity import PrefixOrder, complexity, prefix_order
 from mofn_jax.data import Dataset, Split, load_dataset
 from mofn_jax.devices import describe_devices
 from mofn_jax.examples import ExampleExplanation, explain_example
-from mofn_jax.explanation import DEFAULT_BETAS, LayerRules, explain_layer, extract_network
+from mofn_jax.explanation import DEFAULT_BETAS, explain_layer, extract_network
 from mofn_jax.export import rules_to_markdown, rules_to_python
 from mofn_jax.extraction import extract_layer
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts, select
 from mofn_jax.geometry import Convolution
+from mofn_jax.layer_rules import LayerRules
 from mofn_jax.layers import Layer, patches
 from mofn_jax.literals import Literals, literal_truth, ordered_literals
+from mofn_jax.measures import evaluate_rules, measure_held_out
 from mofn_jax.meshes import Resources, make_mesh
 from mofn_jax.names import Names
 from mofn_jax.networks import CNN, MLP, Autoencoder
-from mofn_jax.rules import (
-    Literal,
-    Rule,
-    evaluate_rules,
-    format_literals,
-    format_rule,
-    measure_held_out,
-    select_rules,
-)
+from mofn_jax.rules import Literal, Rule, format_literals, format_rule, select_rules
 from mofn_jax.rules_json import rules_from_json, rules_to_json
 from mofn_jax.scoring import score_layer, score_unit
 from mofn_jax.search import SEARCHES, Search

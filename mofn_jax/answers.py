@@ -14,8 +14,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mofn_jax import checks
 from mofn_jax.extraction import extract_layer
+from mofn_jax.measures import count_literals
 from mofn_jax.names import Names, check_names, class_names
-from mofn_jax.rules import Rule, check_rules, count_literals, named, select_rules
+from mofn_jax.rules import Rule, check_rules, named, select_rules
 from mofn_jax.sources import names_of_flattened
 from mofn_jax.thresholds import softmax_targets
 

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from mofn_jax import checks
-from mofn_jax.explanation import LayerRules
+from mofn_jax.layer_rules import LayerRules
 from mofn_jax.plots import plot_landscape
 from mofn_jax.report import format_table, layer_rows, rows_to_csv
 from mofn_jax.rules import Rule

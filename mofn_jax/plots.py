@@ -18,15 +18,9 @@ from matplotlib.ticker import MaxNLocator
 
 from mofn_jax import checks
 from mofn_jax.complexity import complexity
+from mofn_jax.measures import inputs_of_rules
 from mofn_jax.report import LayerRow
-from mofn_jax.rules import (
-    Rule,
-    check_rules,
-    format_literals,
-    format_rule,
-    inputs_needed,
-    inputs_of_rules,
-)
+from mofn_jax.rules import Rule, check_rules, format_literals, format_rule, inputs_needed
 
 _MARKERS = "osD^vP*Xph<>"
 _COLORS = [f"C{i}" for i in range(10) if i != 7]  # gray is for the legend

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mofn_jax import checks
-from mofn_jax.explanation import LayerRules
+from mofn_jax.layer_rules import LayerRules
+from mofn_jax.measures import mean_measures
 from mofn_jax.rules import Rule, check_rules, format_body, named_literals
 
 
@@ -59,39 +60,11 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
             proven_literals=result.front.proven_literals,
             beta=beta,
             max_literals=length,
-            **_means(rules),
+            **mean_measures(rules),
             **dict(zip(("none_on", "several_on"), undecided.get((beta, length), ()), strict=False)),
         )
         for beta, length, rules in choices
     )
-
-
-def _means(rules: Sequence[Rule]) -> dict[str, float]:
-    held_out = rules[0].held_out_error is not None
-    # Of a constant unit there is nothing to explain, and no rule of it errs.
-    rules = [rule for rule in rules if rule.baseline_error > 0]
-    skills = [rule.held_out_skill if held_out else rule.skill for rule in rules]
-
-    def mean(values: Iterable[float | None]) -> float:
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if known else float("nan")
-
-    return {
-        "error": mean(rule.error for rule in rules),
-        "held_out_error": mean(rule.held_out_error for rule in rules),
-        "baseline_error": mean(
-            rule.held_out_baseline_error if held_out else rule.baseline_error for rule in rules
-        ),
-        "skill": mean(value for value in skills if value == value),
-        "complexity": mean(rule.complexity for rule in rules),
-        "literals": mean(len(rule.literals) for rule in rules),
-        "within_1_percent": mean(_is_within(rule, 0.01) for rule in rules),
-        "within_5_percent": mean(_is_within(rule, 0.05) for rule in rules),
-    }
-
-
-def _is_within(rule: Rule, error: float) -> bool | None:
-    return None if rule.held_out_bound is None else rule.held_out_bound <= error
 
 
 class RuleRow(NamedTuple):

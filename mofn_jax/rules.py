@@ -1,4 +1,4 @@
-"""Rules a person can read: chosen from a front, evaluated, measured, printed.
+"""Rules a person can read: chosen from a front, checked, printed.
 
 Axis letters: E examples, n inputs, u units.
 """
@@ -10,13 +10,10 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 import numpy as np
 
 from mofn_jax import checks
-from mofn_jax.bounds import error_bound
-from mofn_jax.chunking import row_slices
 from mofn_jax.display import MOST_LINES, html_table, percent
 from mofn_jax.fronts import RuleFront, select
 
 _MOST_SHOWN = 6  # literals of a rule in a terminal
-_SLICE_BYTES = 2**26  # of inputs evaluated at a time
 
 
 class Literal(NamedTuple):
@@ -213,99 +210,9 @@ def select_rules(
     )
 
 
-def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
-    """What the rules say of each example.
-
-    Args:
-      rules: u rules over the same inputs.
-      inputs: [E, n] real numbers; a literal compares in their own precision.
-
-    Returns:
-      [E, u] booleans.
-
-    Raises:
-      ValueError: inputs not finite, or fewer than the rules name; rules that are none.
-    """
-    rules = check_rules(rules)
-    return _counts(rules, inputs) >= np.array([rule.m for rule in rules])
-
-
-def count_literals(rules: Sequence[Rule], inputs) -> np.ndarray:
-    """How many literals of each rule hold on each example.
-
-    Args:
-      rules: u rules over the same inputs.
-      inputs: [E, n] real numbers; a literal compares in their own precision.
-
-    Returns:
-      [E, u] int32.
-
-    Raises:
-      ValueError: inputs not finite, or fewer than the rules name; rules that are none.
-    """
-    return _counts(check_rules(rules), inputs)
-
-
-def _counts(rules: Sequence[Rule], inputs) -> np.ndarray:
-    inputs = inputs_of_rules(rules, inputs)
-    counts = np.zeros((len(inputs), len(rules)), np.int32)
-    for rows in row_slices(inputs, _SLICE_BYTES):
-        # Columns in one piece: rules may have thousands of literals, and each reads one.
-        columns = np.ascontiguousarray(inputs[rows].T)
-        for rule, count in zip(rules, counts[rows].T, strict=True):
-            for literal in rule.literals:
-                count += (columns[literal.input] >= literal.threshold) != literal.negated
-    return counts
-
-
-def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
-    """The inputs [E, n] on the host.
-
-    Raises:
-      ValueError: inputs not finite, or fewer than the rules name.
-    """
-    inputs = checks.matrix("inputs", inputs, [None, None])
-    needed = inputs_needed(rules)
-    if inputs.shape[1] < needed:
-        raise ValueError(f"inputs: the rules need at least {needed} columns, got {inputs.shape[1]}")
-    return inputs
-
-
 def inputs_needed(rules: Sequence[Rule]) -> int:
     """How many inputs there must be for the literals of the rules to name some of them."""
     return 1 + max((literal.input for rule in rules for literal in rule.literals), default=-1)
-
-
-def measure_held_out(
-    rules: Sequence[Rule], inputs, targets, *, num_units: int | None = None
-) -> tuple[Rule, ...]:
-    """The rules, with their error, its bound, and the baseline error on other examples.
-
-    Args:
-      rules: u rules over the same inputs.
-      inputs: [E, n] real numbers.
-      targets: [E, u] booleans, whether each unit is on.
-      num_units: of their layer, for all of which the bounds hold at once, see `error_bound`; None
-        for u.
-
-    Returns:
-      u rules.
-
-    Raises:
-      ValueError: shapes disagree, inputs not finite, targets not boolean, rules that are none.
-    """
-    rules = check_rules(rules)
-    says = evaluate_rules(rules, inputs)
-    targets = checks.booleans("targets", targets, says.shape)
-    errors, on = (says != targets).sum(0), targets.sum(0)
-    baselines = np.minimum(on, len(targets) - on)
-    num_units = max(1, len(rules)) if num_units is None else num_units
-    bounds = error_bound(errors, len(targets), num_units=num_units)
-    shares = (errors / len(targets), baselines / len(targets), bounds)
-    return Rules(
-        rule._replace(held_out_error=error, held_out_baseline_error=baseline, held_out_bound=bound)
-        for rule, error, baseline, bound in zip(rules, *(s.tolist() for s in shares), strict=True)
-    )
 
 
 def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:

@@ -19,6 +19,8 @@ from mofn_jax.names import Names
 from mofn_jax.products import ELEMENTWISE, IDENTITIES, VIEWS, Product
 from mofn_jax.program import Program, operands, shape_of
 
+_VALUE, _POOLED, _CHANGED = "{}", "pooled {}", "f({})"
+
 
 class Source(NamedTuple):
     """Of each element of an array, where it comes from."""
@@ -26,7 +28,7 @@ class Source(NamedTuple):
     layer: str | None  # a layer's name; None: the inputs of the network
     units: np.ndarray  # integers, shaped as the array: the unit, or the last axis of the inputs
     places: tuple[np.ndarray, ...]  # likewise, for each axis of positions
-    what: str = ""  # "": its value; "pooled": places count what a pool gives; "changed": of it
+    form: str = _VALUE  # how its name is written; of what is no longer the value itself, otherwise
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> "Source":
         """The source with a function of each of its arrays."""
@@ -105,8 +107,12 @@ def _followed(equation: jex.JaxprEqn, read: Sequence[Source]) -> Source | None:
     if name in ELEMENTWISE:
         if shape != source.units.shape or not all(_are_same(source, other) for other in read[1:]):
             return None
-        return source._replace(what=source.what or ("" if name in IDENTITIES else "changed"))
-    if name == "concatenate" and len({(s.layer, s.what, len(s.places)) for s in read}) == 1:
+        is_scaled = name in ("div", "mul") and len(operands(equation)) == 1  # by one number
+        is_average = source.form == _POOLED and is_scaled
+        if name in IDENTITIES or is_average or source.form.startswith("f("):
+            return source
+        return source._replace(form=_CHANGED.format(source.form))
+    if name == "concatenate" and len({(s.layer, s.form, len(s.places)) for s in read}) == 1:
         units, *places = (
             np.concatenate(arrays, params["dimension"])
             for arrays in zip(*((s.units, *s.places) for s in read), strict=True)
@@ -154,7 +160,8 @@ def _pooled(source: Source, shape: tuple[int, ...], axes: Sequence[int]) -> Sour
             place = _first(place, axes)
         places.append(np.broadcast_to(place, shape))
     units = np.broadcast_to(_first(source.units, axes), shape)
-    return Source(source.layer, units, tuple(places), "pooled")
+    form = source.form if source.form.startswith("pooled") else _POOLED.format(source.form)
+    return Source(source.layer, units, tuple(places), form)
 
 
 def _first(array: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -169,11 +176,8 @@ def _is_one(array: np.ndarray, axes: Sequence[int]) -> bool:
 
 def _are_same(source: Source, other: Source) -> bool:
     """Whether elements come from the same."""
-    if (source.layer, source.what, len(source.places)) != (
-        other.layer,
-        other.what,
-        len(other.places),
-    ):
+    keys = ((one.layer, one.form, len(one.places)) for one in (source, other))
+    if len(set(keys)) > 1:
         return False
     pairs = zip((source.units, *source.places), (other.units, *other.places), strict=True)
     return all(np.array_equal(*pair) for pair in pairs)
@@ -186,7 +190,9 @@ def names_of(
 
     A unit of the layer before is `dense_0[63]`, one of a convolution with where it is,
     `conv_1[2][4, 5]`; an input is a feature, or with its place `pixel[4, 5]`, of several channels
-    `pixel[0][4, 5]`. Places that go along with the layer's own positions are left out.
+    `pixel[0][4, 5]`. Places that go along with the layer's own positions are left out. What was
+    pooled on the way is `pooled conv_1[2][4, 5]`, whose place counts what the pool gives; what was
+    changed, element by element, `f(conv_1[2][4, 5])`.
 
     Args:
       source: arrays [*P, n] or [*P, C]; None if it is not known.
@@ -208,10 +214,9 @@ def names_of(
     if fixed:
         where = zip(*(place[0].tolist() for place in fixed), strict=True)
         texts = [f"{text}[{', '.join(map(str, w))}]" for text, w in zip(texts, where, strict=True)]
-    form = {"": "{}", "pooled": "pooled {}", "changed": "f({})"}[source.what]
-    is_value = source.layer is None and not source.what
+    is_value = source.layer is None and source.form == _VALUE
     scaling = names.scaling[units[0]] if is_value and names.scaling is not None else None
-    return tuple(map(form.format, texts)), scaling
+    return tuple(map(source.form.format, texts)), scaling
 
 
 def _stem(layer: str | None, unit: int, shape: tuple[int, ...], names: Names) -> str:

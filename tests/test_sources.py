@@ -80,6 +80,8 @@ class Mixed(nn.Module):
         y = nn.relu(nn.Dense(6, name="concatenated")(both[:, 0]))
         z = nn.relu(nn.Dense(6, name="normed")(nn.LayerNorm(use_scale=False)(y)))
         z = nn.relu(nn.Dense(6, name="residual")(y + z))
+        shifted = nn.Dense(6, name="shifted")(nn.sigmoid(tokens.max(1) + jnp.ones(5)))
+        z = z * nn.sigmoid(shifted)
         return nn.Dense(3, name="softmax")(jnp.exp(z))
 
 
@@ -99,9 +101,10 @@ def test_views_and_pools_are_followed_and_what_mixes_ends_the_trail():
     np.testing.assert_array_equal(
         values["concatenated"].inputs, values["mean"].activations[:, order]
     )
+    assert names["shifted"] == tuple(f"f(pooled tokens[{i}])" for i in range(5))
     assert names["normed"] is None
     assert names["residual"] is None
-    assert names["softmax"] is not None
+    assert names["softmax"] is None
 
 
 def test_a_value_that_is_changed_on_the_way_is_named_as_a_function_of_it():
