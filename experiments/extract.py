@@ -46,7 +46,13 @@ from mofn_jax.training import check_can_save
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("dataset", "digits", "A name load_dataset knows.", flag_values=values)
     define_data_dir(values)
-    flags.DEFINE_enum("network", "CNN", list(NETWORKS), "What to train.", flag_values=values)
+    flags.DEFINE_enum(
+        "network",
+        None,
+        list(NETWORKS),
+        "What to train; by default a CNN on images and an MLP on tables.",
+        flag_values=values,
+    )
     flags.DEFINE_enum("activation", "relu", ACTIVATIONS, "Its nonlinearity.", flag_values=values)
     flags.DEFINE_integer("num_epochs", 20, "Epochs of training.", 1, flag_values=values)
     command_line.define_seed(values, "Of the data's split and of training.")
@@ -101,7 +107,8 @@ def main(argv: Sequence[str]) -> None:
         params = mofn.restore_params(options.params)
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
             raise ValueError(f"params: those in {options.params} hold NaN or infinity")
-    network = make_network(options.network, options.activation, dataset)
+    kind = options.network or ("CNN" if dataset.train.inputs.ndim == 4 else "MLP")
+    network = make_network(kind, options.activation, dataset)
     some = dataset.train.inputs[:2]
     # Those to restore are looked at too: whether they are of this network.
     names = mofn.layer_names(
@@ -109,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
     )
     for layer in options.layers or ():
         checks.known("layers", layer, names)
-    name = f"{options.dataset}-{options.network}-{options.activation}-{options.seed}"
+    name = f"{options.dataset}-{kind}-{options.activation}-{options.seed}"
     workdir = Path(options.workdir or f"runs/{name}").expanduser()
     with kept.alone_in(workdir) if first else nullcontext():
         if first:

@@ -63,14 +63,33 @@ def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
         for group in (*result.rules.values(), *result.by_length.values())
         for rule in group
     ]
-    lines = [f"{choice_of(rule)}  {rule}\n" for rule in rules]
     write_text(workdir / "layers.csv", rows_to_csv(rows))
     write_text(workdir / "rules.json", rules_to_json(rules))
-    write_text(workdir / "rules.txt", "".join(lines))
+    write_text(workdir / "rules.txt", rules_text(results))
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     plot_landscape(rows, ax=ax)
     write_whole(workdir / "landscape.png", lambda path: figure.savefig(path, dpi=150))
     plt.close(figure)
+
+
+def rules_text(results: Sequence[LayerRules]) -> str:
+    """Each rule once, after what it was chosen by; of softmax layers first, unit by unit."""
+    text = ""
+    for result in sorted(results, key=lambda result: result.kind != "softmax"):
+        groups = [*result.rules.values(), *result.by_length.values()]
+        for rules in zip(*groups, strict=True):  # of a unit
+            chosen: dict[tuple, list[Rule]] = {}
+            for rule in rules:
+                chosen.setdefault((rule.m, rule.literals), []).append(rule)
+            text += "".join(f"{_choices_of(same)}  {same[0]}\n" for same in chosen.values())
+    return text
+
+
+def _choices_of(rules: Sequence[Rule]) -> str:
+    betas = ", ".join(f"{rule.beta:g}" for rule in rules if rule.beta is not None)
+    lengths = ", ".join(str(rule.max_literals) for rule in rules if rule.beta is None)
+    parts = [f"beta {betas}" * bool(betas), f"at most {lengths} literals" * bool(lengths)]
+    return "; ".join(filter(None, parts))
 
 
 def choice_of(rule: Rule) -> str:

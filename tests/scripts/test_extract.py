@@ -45,7 +45,18 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
     assert len(short) == 128 + 3
     assert {rule.beta for rule in short} == {None}
     lines = (tmp_path / "run/rules.txt").read_text().splitlines()
-    assert lines[-1] == f"at most 2 literals  {short[-1]}"
+    said = [line.split("  ", 1)[1] for line in lines]
+    each = {(rule.layer, rule.unit, rule.m, rule.literals) for rule in rules}
+    assert len(lines) == len(each)
+    assert set(said) == {str(rule) for rule in rules}
+    assert ["softmax class" in line for line in lines] == sorted(
+        ("softmax class" in line for line in lines), reverse=True
+    )
+    for line in lines:
+        same = [rule for rule in rules if str(rule) == line.split("  ", 1)[1]]
+        betas = ", ".join(f"{rule.beta:g}" for rule in same if rule.beta is not None)
+        assert line.startswith(f"beta {betas}" if betas else "at most 2 literals  ")
+        assert ("at most 2 literals" in line) == (None in {rule.beta for rule in same})
     dataset = mofn.load_dataset("wine")
     params = mofn.restore_params(tmp_path / "run/params")
     for split, errors, mean in (
@@ -78,6 +89,14 @@ def test_restored_parameters_give_the_same_rules(tmp_path):
     texts = [(tmp_path / name / "rules.json").read_text() for name in ("first", "again")]
     assert texts[0] == texts[1]
     assert not (tmp_path / "again/params").exists()
+
+
+def test_the_network_is_one_that_takes_the_data(tmp_path):
+    options = {"num_epochs": 1, "betas": "1", "lengths": "", "search": "weight_order"}
+    rows = run(tmp_path / "table", dataset="wine", **options)
+    assert [row["layer"] for row in rows] == ["dense_0", "softmax"]
+    options |= {"num_examples": 200, "layers": "conv_0"}
+    assert len(run(tmp_path / "images", dataset="digits", **options)) == 1
 
 
 def test_num_examples_and_max_literals(tmp_path, capsys):
