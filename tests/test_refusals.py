@@ -168,7 +168,7 @@ CASES = [
     (mofn.provable_literals, [-1], {}, "num_inputs: expected an integer of at least 1"),
     (mofn.refine_front, [FRONT, INPUTS, TARGETS], {"progress": 3}, "progress: expected a function"),
     # things of another kind, or none
-    (mofn.select, [RULES, 0.1], {}, "front: expected a RuleFront, got a tuple"),
+    (mofn.select, [RULES, 0.1], {}, "front: expected a RuleFront, got a Rules"),
     (mofn.merge_fronts, [], {}, "fronts: expected at least one"),
     (mofn.merge_fronts, [FRONT, None], {}, "fronts: expected a RuleFront, got None"),
     (mofn.refine_front, [None, INPUTS, TARGETS], {}, "front: expected a RuleFront"),

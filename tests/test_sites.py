@@ -167,8 +167,8 @@ def test_seeds_draw_other_pairs():
         for seed in (0, 0, 1)
     )
     assert first.front.num_examples == 10_000
-    assert str(first) == str(again)
-    assert str(first) != str(other)
+    assert first.rules == again.rules
+    assert first.rules != other.rules
     np.testing.assert_array_equal(first.thresholds, other.thresholds)
 
 

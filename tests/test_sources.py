@@ -79,7 +79,7 @@ class Mixed(nn.Module):
         y = nn.relu(nn.Dense(6, name="concatenated")(both[:, 0]))
         z = nn.relu(nn.Dense(6, name="normed")(nn.LayerNorm(use_scale=False)(y)))
         z = nn.relu(nn.Dense(6, name="residual")(y + z))
-        shifted = nn.Dense(6, name="shifted")(nn.sigmoid(tokens.max(1) + jnp.ones(5)))
+        shifted = nn.Dense(6, name="shifted")(nn.sigmoid(tokens.max(1) + 0.5))
         z = z * nn.sigmoid(shifted)
         return nn.Dense(3, name="softmax")(jnp.exp(z))
 

@@ -108,14 +108,14 @@ def test_num_examples_and_max_literals(tmp_path, capsys):
 
 
 def test_interrupted_after_a_layer_its_files_are_whole(tmp_path, monkeypatch):
-    measure = mofn.explanation.measure_layer
+    measure = mofn.layer_rules.measure_layer
 
     def interrupted(rules, layer, *rest):
         if layer.name == "softmax":
             raise KeyboardInterrupt
         return measure(rules, layer, *rest)
 
-    monkeypatch.setattr(mofn.explanation, "measure_layer", interrupted)
+    monkeypatch.setattr(mofn.layer_rules, "measure_layer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, dataset="wine", network="MLP", num_epochs=1, betas="0.1", lengths="")
     files = {path.name for path in tmp_path.iterdir()}
