@@ -72,11 +72,11 @@ class Mixed(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = jnp.transpose(nn.relu(nn.Conv(4, (3, 3), padding="SAME", name="a")(x)), (0, 3, 1, 2))
-        x = x[:, 1:, ::2].reshape(len(x), 3, -1)
+        x = jax.lax.slice_in_dim(x[:, 1:], 0, None, 2, axis=2).reshape(len(x), 3, -1)
         tokens = nn.tanh(nn.Dense(5, name="tokens")(jnp.swapaxes(x, 1, 2)))
         mean = nn.relu(nn.Dense(6, name="mean")(tokens.mean(1)))
-        both = jnp.concatenate([mean[:, None, 2:], mean[:, None, :2]], axis=-1)
-        y = nn.relu(nn.Dense(6, name="concatenated")(both[:, 0]))
+        both = jnp.concatenate([mean[:, 2:], mean[:, :2]], axis=-1)[:, None]
+        y = nn.relu(nn.Dense(6, name="concatenated")(both.squeeze(1)))
         z = nn.relu(nn.Dense(6, name="normed")(nn.LayerNorm(use_scale=False)(y)))
         z = nn.relu(nn.Dense(6, name="residual")(y + z))
         shifted = nn.Dense(6, name="shifted")(nn.sigmoid(tokens.max(1) + 0.5))
