@@ -189,7 +189,8 @@ def pivot(
     for row in rows:
         key = tuple(getattr(row, name) for name in index)
         lines[key][getattr(row, column)] = cell(row)
-    table = [[*index, *columns], ["---"] * len(index) + ["---:"] * len(columns)]
+    heads = [name.replace("_", " ") for name in index]
+    table = [[*heads, *columns], ["---"] * len(index) + ["---:"] * len(columns)]
     table += [[*key, *(line.get(c, "") for c in columns)] for key, line in lines.items()]
     return markdown(table)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 
 from experiments import kept
-from experiments.curves import draw_lines, figure
+from experiments.curves import THIN, draw_lines, figure
 from experiments.rivals import TREE
 from mofn_jax import outputs, plots, report
 
@@ -119,7 +119,7 @@ def tables(means: Sequence[Any]) -> str:
 
 def _units(row: Any) -> str:
     """Which units of a layer a row is about, and where."""
-    text = f"{row.units}" if row.which == "all" else f"{row.units} drawn"
+    text = f"{row.units} units" if row.which == "all" else f"{row.units} drawn units"
     if row.constant_units:
         text += f", {row.constant_units:.3g} constant"
     return text + (f", {where(row.positions)}" if row.positions else "")
@@ -127,7 +127,7 @@ def _units(row: Any) -> str:
 
 def where(positions: str) -> str:
     """In words where filters are explained."""
-    return {"all": "every position", "most_informative": "the most informative position"}[positions]
+    return {"all": "every position", "most_informative": "one position each"}[positions]
 
 
 def draw_landscapes(means: Sequence[Any], path: Path) -> None:
@@ -171,8 +171,10 @@ def draw_lengths(means: Sequence[Any], path: Path) -> None:
         for ax, name in zip(axes, names, strict=True):
             some = [row for row in means if row[: len(_KEYS)] == name]
             draw_lines(ax, some, "max_literals", ["held_out_error", "error"])
+            ax.plot([], [], "o-", color="gray", label="where found, not held out", **THIN)
             ax.axhline(some[0].baseline_error, color="black", linewidth=0.8, label="constant rule")
             ax.set_ylim(bottom=0)
+            ax.set_xticks(sorted({row.max_literals for row in some}))
             ax.set_xlabel("literals (tests)")
             ax.set_ylabel("mean error (share of examples)")
             network, activation, layer, *_ = name

@@ -74,7 +74,7 @@ def test_every_layer_of_every_network(tmp_path, capsys, monkeypatch):
     (line,) = [line for line in lines if "tanh" in line and "softmax" in line and "best" in line]
     error, literals = map(np.mean, values)
     assert line.endswith(f" | {100 * error:.2f} · {literals:.1f} |")
-    assert "| softmax (8 inputs) | 3 |" in line
+    assert "| softmax (8 inputs) | 3 units |" in line
     assert (tmp_path / "run/SmallMLP.png").read_bytes().startswith(b"\x89PNG")
     lines = (tmp_path / "run/softmax_rules.txt").read_text().splitlines()
     heads = [line for line in lines if line.startswith("wine")]
@@ -203,7 +203,7 @@ def test_of_many_inputs_some_units_are_drawn(tmp_path, monkeypatch):
     drawn = rivals.draw_units(len(short), 13, 0)
     some = [short[i].held_out_error for i in drawn]
     assert float(rows[3]["held_out_error"]) == pytest.approx(np.mean(some))
-    assert "| 3 drawn |" in (tmp_path / "run/landscape.md").read_text()
+    assert "| 3 drawn units |" in (tmp_path / "run/landscape.md").read_text()
 
 
 def seen(folder, pattern):
