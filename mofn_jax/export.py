@@ -4,7 +4,7 @@ import keyword
 from collections.abc import Iterable
 
 from mofn_jax import checks
-from mofn_jax.rules import Rule, check_rules, format_body, format_literals, unit_of
+from mofn_jax.rules import Rule, check_rules, errors_of, format_body, format_literals, unit_of
 
 
 def rules_to_python(rules: Iterable[Rule], name: str = "says") -> str:
@@ -74,11 +74,8 @@ def rules_to_markdown(rules: Iterable[Rule]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for rule in check_rules(rules):
-        held_out = rule.held_out_baseline_error
-        baseline = rule.baseline_error if held_out is None else held_out
-        errors = (rule.error, rule.held_out_error, rule.held_out_bound, baseline)
         cells = [_one_line(text).replace("|", "\\|") for text in (unit_of(rule), format_body(rule))]
-        cells += ["" if error is None else f"{100 * error:.1f}" for error in errors]
+        cells += ["" if error is None else f"{100 * error:.1f}" for error in errors_of(rule)]
         lines.append(f"| {' | '.join(cells)} | {rule.complexity:.3f} |")
     return "\n".join(lines)
 

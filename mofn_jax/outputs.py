@@ -86,17 +86,11 @@ def rules_text(results: Sequence[LayerRules]) -> str:
 
 
 def _choices_of(rules: Sequence[Rule]) -> str:
+    """What a rule was chosen by, of each time that it was: betas, and numbers of literals."""
     betas = ", ".join(f"{rule.beta:g}" for rule in rules if rule.beta is not None)
     lengths = ", ".join(str(rule.max_literals) for rule in rules if rule.beta is None)
     parts = [f"beta {betas}" * bool(betas), f"at most {lengths} literals" * bool(lengths)]
     return "; ".join(filter(None, parts))
-
-
-def choice_of(rule: Rule) -> str:
-    """What the rule was chosen by: a beta, or a number of literals."""
-    if rule.beta is None:
-        return f"at most {rule.max_literals} literals"
-    return f"beta {rule.beta:g}"
 
 
 def summary(results: Sequence[LayerRules]) -> str:
@@ -120,6 +114,6 @@ def summary(results: Sequence[LayerRules]) -> str:
                 key=lambda row: (row.complexity, row.literals),
             )
             rules = result.at(beta=row.beta, max_literals=row.max_literals)
-            text += f"\n\n{result.name} rules, {choice_of(rules[0])}:\n"
+            text += f"\n\n{result.name} rules, {_choices_of(rules[:1])}:\n"
             text += "\n".join(map(str, rules))
     return text

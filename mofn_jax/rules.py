@@ -23,9 +23,8 @@ class Literal(NamedTuple):
     threshold: float
     negated: bool
     name: str | None = None  # of the input, see `Layer.input_names`; None: x17
-    offset: float = (
-        0.0  # a value v of the input, and the threshold, are shown as offset + scale * v
-    )
+    # A value v of the input, and the threshold, are shown as offset + scale * v.
+    offset: float = 0.0
     scale: float = 1.0
 
     def shown(self, value: float) -> float:
@@ -151,19 +150,19 @@ class Rules(tuple[Rule, ...]):
             [
                 unit_of(rule),
                 format_body(rule),
-                percent(rule.error),
-                percent(rule.held_out_error),
-                percent(rule.held_out_bound),
-                percent(
-                    rule.baseline_error
-                    if rule.held_out_baseline_error is None
-                    else rule.held_out_baseline_error
-                ),
+                *map(percent, errors_of(rule)),
                 f"{rule.complexity:.3f}",
             ]
             for rule in self
         ]
         return html_table(f"{len(self)} rules", heads, rows)
+
+
+def errors_of(rule: Rule) -> tuple[float | None, ...]:
+    """Error, held-out error, its bound, and the constant rule's error, held out if there is one."""
+    held_out = rule.held_out_baseline_error
+    baseline = rule.baseline_error if held_out is None else held_out
+    return rule.error, rule.held_out_error, rule.held_out_bound, baseline
 
 
 def skill(error: float, baseline_error: float) -> float:
