@@ -6,9 +6,10 @@ Rules are found on training examples and measured on test examples: of a convolu
 position, or with --positions=most_informative, as in the paper, each filter at one. Last comes the
 network as a whole: what the rules of all its classes answer together, and how often as it does.
 
-The working directory receives config.json, layers.csv, rules.json, rules.txt, landscape.png,
-answers.txt and the parameters; a run that is interrupted leaves whole files of the layers already
-done. It takes one run at a time, and results of the same flags alone.
+The working directory receives report.html, a page to read first, config.json, layers.csv,
+rules.json, rules.txt, landscape.png, answers.txt and the parameters; a run that is interrupted
+leaves whole files of the layers already done. It takes one run at a time, and results of the same
+flags alone.
 
 On several devices: --mesh=units:4,examples:2. On several hosts, each runs this command with the
 same flags and its own number as --process_id, --coordinator=HOST:PORT of the first, and their
@@ -16,7 +17,7 @@ same flags and its own number as --process_id, --coordinator=HOST:PORT of the fi
 captures the layers by itself; they find the rules together, and the first one writes the files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from experiments.trained import (
     train,
 )
 from mofn_jax import checks, outputs
+from mofn_jax.page import examples_to_show
 from mofn_jax.training import check_can_save
 
 
@@ -184,14 +186,55 @@ def explain(
     others = "the same table as the test examples: no others to measure them on"
     if held_out is not None:
         others = f"held out {len(held_out)}"
-    print(f"\nfound on {len(examples)} training examples, {others}")
+    found_on = f"found on {len(examples)} training examples, {others}"
+    print(f"\n{found_on}")
+    write_report(
+        workdir / "report.html",
+        network,
+        params,
+        examples if held_out is None else held_out,
+        dataset.names,
+        results,
+        answers,
+        title=f"{dataset.name}: {type(network).__name__}, {options.activation}",
+        about=f"Rules of a network that learned {dataset.name}, {found_on}.",
+    )
     text = "".join(f"about {about}, {answer}\n\n" for about, answer in answers.items())
     outputs.write_text(workdir / "answers.txt", text)
     print("\nthe network as a whole, as the rules of all classes answer together:")
-    for line in text.splitlines():
-        if line.startswith("about"):
-            print(line)
+    for about, answer in answers.items():
+        first, *rules = str(answer).splitlines()
+        print("\n".join([f"about {about}, {first}", *(rules if about.endswith("shortly") else [])]))
     print(f"tables, rules, picture and parameters are in {workdir}")
+    print(f"open first: {workdir / 'report.html'}")
+
+
+def write_report(
+    path: Path,
+    network: nn.Module,
+    params: Any,
+    inputs: np.ndarray,
+    names: mofn.Names,
+    results: Sequence[mofn.LayerRules],
+    answers: Mapping[str, mofn.Answers],
+    **texts: str,
+) -> None:
+    """Writes the page of a network's rules, with some of these inputs as its examples."""
+    shown = inputs[examples_to_show(inputs)]
+    layers = (
+        layer
+        for result in results  # one at a time
+        for layer in mofn.capture_layers(network, params, shown, layers=[result.name], names=names)
+    )
+    page = mofn.report_html(
+        results,
+        layers,
+        pictures=shown if shown.ndim == 4 and shown.shape[-1] in (1, 3) else None,
+        class_names=names.classes,
+        answers=answers,
+        **texts,
+    )
+    outputs.write_text(path, page)
 
 
 def answers_of_network(
@@ -221,13 +264,17 @@ def answers_of_network(
         for side in inputs
         if side is not None
     )
-    bar.start("inputs", layer.activations.shape[1])
-    answers = {
-        "its inputs": mofn.explain_predictions(
+    answers = {}
+    # Of a table, short ones too, which say in its own words what the network goes by.
+    lengths = {"its inputs": 30, **({"its inputs, shortly": 3} if inputs[0].ndim == 2 else {})}
+    for about, length in lengths.items():
+        bar.start("inputs", layer.activations.shape[1])
+        answers[about] = mofn.explain_predictions(
             inputs[0],
             layer.predictions,
             held_out=(inputs[1], others[0].predictions) if others else None,
             num_classes=layer.activations.shape[1],
+            max_literals=length,
             names=names,
             search=options.search,
             memory_budget=options.memory_budget,
@@ -235,10 +282,9 @@ def answers_of_network(
             progress=bar.update,
             on_stage=bar.stage,
         )
-    }
     for result in results:
         if result.kind == "softmax":
-            *_, rules = (*result.rules.values(), *result.by_length.values())
+            *_, rules = result.choices
             answers["what enters its softmax layer"] = mofn.answer_from_rules(
                 rules,
                 layer.inputs,

@@ -6,9 +6,9 @@
 Arrays are .npy, .npz (one array in it, or FILE.npz:NAME) or .csv (in UTF-8, comma-separated, with
 or without a header); names of inputs and classes are text files, a name a line. The outputs say
 which class the network predicts for each example. Rules are found on some of the examples, drawn by
-the seed, and measured on the others. The working directory receives config.json, layers.csv,
-rules.json, rules.txt and landscape.png; it takes one run at a time, and results of the same flags
-alone.
+the seed, and measured on the others. The working directory receives report.html, a page to read
+first, config.json, layers.csv, rules.json, rules.txt and landscape.png; it takes one run at a time,
+and results of the same flags alone.
 
 Without held-out examples (--held_out=0) the inputs in a .npy file may be larger than memory: they
 are read in slices. Several devices and hosts: as experiments/extract.py.
@@ -29,6 +29,7 @@ from experiments.array_files import load_array, load_names
 from experiments.extract import define_extraction_flags, extraction_options
 from experiments.progress import UnitBar
 from mofn_jax import checks, outputs
+from mofn_jax.page import examples_to_show
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -94,8 +95,20 @@ def main(argv: Sequence[str]) -> None:
         if first:
             outputs.write_results(workdir, [result])
             print(outputs.summary([result]))
-            print(f"\nfound on {len(found_on)} examples, held out {num_held_out}")
+            text = f"found on {len(found_on)} examples, held out {num_held_out}"
+            print(f"\n{text}")
+            others = held_out if num_held_out else found_on
+            shown = take_examples(layer, others[examples_to_show(others)])
+            page = mofn.report_html(
+                [result],
+                [shown],
+                title=layer.name,
+                about=f"Rules of one layer, {text}.",
+                class_names=load_names("class_names", options.class_names),
+            )
+            outputs.write_text(workdir / "report.html", page)
             print(f"tables, rules and picture are in {workdir}")
+            print(f"open first: {workdir / 'report.html'}")
 
 
 def load_layer(options: flags.FlagValues) -> mofn.Layer:

@@ -24,6 +24,7 @@ _NO_MATTER = (
 # What scripts write into their folders.
 _WRITTEN = (
     *("params", "layers.csv", "rules.json", "rules.txt", "landscape.png", "answers.txt"),
+    "report.html",
     *("cases", "landscape.csv", "landscape.md", "softmax_rules.txt"),
     *(f"{name}.{end}" for name in ("gap", "budgets") for end in ("csv", "md", "png")),
     *("benchmark.json", "benchmark.txt"),

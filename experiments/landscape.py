@@ -179,7 +179,7 @@ def explain_rows(
                 search=method,
                 progress=bar.update,
             )
-        groups = [*result.rules.values(), *result.by_length.values()]
+        groups = result.choices
         rules = [rule for group in groups for rule in group]
         outputs.write_text(path.with_suffix(".rules.json"), mofn.rules_to_json(rules))
         made = rows_of_rules(result, case.seed)

@@ -22,6 +22,7 @@ from mofn_jax.measures import evaluate_rules, measure_held_out
 from mofn_jax.meshes import Resources, make_mesh
 from mofn_jax.names import Names
 from mofn_jax.networks import CNN, MLP, Autoencoder
+from mofn_jax.page import report_html
 from mofn_jax.rules import Literal, Rule, format_literals, format_rule, select_rules
 from mofn_jax.rules_json import rules_from_json, rules_to_json
 from mofn_jax.scoring import score_layer, score_unit
@@ -99,6 +100,7 @@ __all__ = [
     "provable_literals",
     "refine_front",
     "report",
+    "report_html",
     "restore_params",
     "rules_from_json",
     "rules_to_json",

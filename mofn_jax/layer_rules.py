@@ -60,19 +60,24 @@ class LayerRules(NamedTuple):
     undecided: Mapping[tuple[float | None, int | None], tuple[float, float]] | None = None
     look: Look | None = None  # None: rules are those of the betas and lengths that were asked for
 
+    @property
+    def choices(self) -> tuple[tuple[Rule, ...], ...]:
+        """The rules of each beta, then those of each length."""
+        return (*self.rules.values(), *self.by_length.values())
+
     def __repr__(self) -> str:
         """What the rules of each beta and length amount to, a line for each."""
         lines = [
             f"{choice}: error {error}, {f'held-out error {held_out}, ' * bool(held_out)}"
             f"{literals} literals"
-            for choice, error, held_out, literals in self._choices()
+            for choice, error, held_out, literals in self._described()
         ]
         return "\n  ".join([self._about(), *lines])
 
     def _repr_html_(self) -> str:
         """A table for a notebook."""
         heads = ["rules", "error", "held-out error", "literals"]
-        return html_table(self._about(), heads, self._choices())
+        return html_table(self._about(), heads, self._described())
 
     def _about(self) -> str:
         constant = f", {self.constant_units} constant" * bool(self.constant_units)
@@ -81,7 +86,7 @@ class LayerRules(NamedTuple):
             f"{len(self.front.units)} units{constant})"
         )
 
-    def _choices(self) -> list[tuple[str, str, str, str]]:
+    def _described(self) -> list[tuple[str, str, str, str]]:
         """Of each beta and length what the rules amount to, as text."""
         named = [(f"beta {beta:g}", rules) for beta, rules in self.rules.items()]
         named += [(f"at most {n} literals", rules) for n, rules in self.by_length.items()]

@@ -13,8 +13,14 @@ import matplotlib.pyplot as plt
 from mofn_jax import checks
 from mofn_jax.layer_rules import LayerRules
 from mofn_jax.plots import plot_landscape
-from mofn_jax.report import format_table, layer_rows, rows_to_csv
-from mofn_jax.rules import Rule
+from mofn_jax.report import (
+    chosen_by,
+    format_table,
+    layer_rows,
+    readable_row,
+    rows_to_csv,
+    rules_by_unit,
+)
 from mofn_jax.rules_json import rules_to_json
 
 
@@ -57,12 +63,7 @@ def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
     if not results:
         raise ValueError("results: expected at least one, got none")
     rows = [row for result in results for row in layer_rows(result)]
-    rules = [
-        rule
-        for result in results
-        for group in (*result.rules.values(), *result.by_length.values())
-        for rule in group
-    ]
+    rules = [rule for result in results for chosen in result.choices for rule in chosen]
     write_text(workdir / "layers.csv", rows_to_csv(rows))
     write_text(workdir / "rules.json", rules_to_json(rules))
     write_text(workdir / "rules.txt", rules_text(results))
@@ -74,31 +75,16 @@ def write_results(workdir: Path, results: Sequence[LayerRules]) -> None:
 
 def rules_text(results: Sequence[LayerRules]) -> str:
     """Each rule once, after what it was chosen by; of softmax layers first, unit by unit."""
-    text = ""
-    for result in sorted(results, key=lambda result: result.kind != "softmax"):
-        groups = [*result.rules.values(), *result.by_length.values()]
-        for rules in zip(*groups, strict=True):  # of a unit
-            chosen: dict[tuple, list[Rule]] = {}
-            for rule in rules:
-                chosen.setdefault((rule.m, rule.literals), []).append(rule)
-            text += "".join(f"{_choices_of(same)}  {same[0]}\n" for same in chosen.values())
-    return text
-
-
-def _choices_of(rules: Sequence[Rule]) -> str:
-    """What a rule was chosen by, of each time that it was: betas, and numbers of literals."""
-    betas = ", ".join(f"{rule.beta:g}" for rule in rules if rule.beta is not None)
-    lengths = ", ".join(str(rule.max_literals) for rule in rules if rule.beta is None)
-    parts = [f"beta {betas}" * bool(betas), f"at most {lengths} literals" * bool(lengths)]
-    return "; ".join(filter(None, parts))
+    return "".join(
+        f"{chosen_by(same)}  {same[0]}\n"
+        for result in sorted(results, key=lambda result: result.kind != "softmax")
+        for unit in rules_by_unit(result)
+        for same in unit
+    )
 
 
 def summary(results: Sequence[LayerRules]) -> str:
-    """What a person reads at the end: the table of layers, notes on them, then the softmax rules.
-
-    Of the choices, the softmax rules shown are the least complex, then the shortest, that cost less
-    than a hundredth of error over the most exact ones.
-    """
+    """What a person reads at the end: the table of layers, notes on them, some softmax rules."""
     rows = [row for result in results for row in layer_rows(result)]
     text = format_table(rows)
     for result in results:
@@ -106,14 +92,8 @@ def summary(results: Sequence[LayerRules]) -> str:
             text += f"\n{result.name}: {result.note}"
     for result in results:
         if result.kind == "softmax":
-            chosen = layer_rows(result)
-            least = min(row.error for row in chosen)
-            # Not "at most", which is never true where all units are constant and errors NaN.
-            row = min(
-                (row for row in chosen if not row.error > least + 0.01),
-                key=lambda row: (row.complexity, row.literals),
-            )
+            row = readable_row(result)
             rules = result.at(beta=row.beta, max_literals=row.max_literals)
-            text += f"\n\n{result.name} rules, {_choices_of(rules[:1])}:\n"
+            text += f"\n\n{result.name} rules, {chosen_by(rules[:1])}:\n"
             text += "\n".join(map(str, rules))
     return text

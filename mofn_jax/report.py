@@ -67,6 +67,40 @@ def layer_rows(result: LayerRules) -> tuple[LayerRow, ...]:
     )
 
 
+def readable_row(result: LayerRules) -> LayerRow:
+    """The row of the rules to read first.
+
+    They are the least complex, then the shortest, of those that cost less than a hundredth of error
+    over the most exact ones.
+    """
+    rows = layer_rows(result)
+    least = min(row.error for row in rows)
+    # Not "at most", which is never true where all units are constant and errors NaN.
+    return min(
+        (row for row in rows if not row.error > least + 0.01),
+        key=lambda row: (row.complexity, row.literals),
+    )
+
+
+def rules_by_unit(result: LayerRules) -> list[list[list[Rule]]]:
+    """Of each unit its different rules, of each the times that it was chosen."""
+    units = []
+    for rules in zip(*result.choices, strict=True):
+        chosen: dict[tuple, list[Rule]] = {}
+        for rule in rules:
+            chosen.setdefault((rule.m, rule.literals), []).append(rule)
+        units.append(list(chosen.values()))
+    return units
+
+
+def chosen_by(rules: Sequence[Rule]) -> str:
+    """What a rule was chosen by, of each time that it was: betas, and numbers of literals."""
+    betas = ", ".join(f"{rule.beta:g}" for rule in rules if rule.beta is not None)
+    lengths = ", ".join(str(rule.max_literals) for rule in rules if rule.beta is None)
+    parts = [f"beta {betas}" * bool(betas), f"at most {lengths} literals" * bool(lengths)]
+    return "; ".join(filter(None, parts))
+
+
 class RuleRow(NamedTuple):
     """A rule, for a table of many: `pandas.DataFrame(rule_rows(rules))`."""
 

@@ -1,4 +1,7 @@
-"""All that a record holds, to compare: what it shows of itself is less."""
+"""All that a record, or a page, holds, to compare: what it shows of itself is less."""
+
+import json
+import re
 
 import numpy as np
 
@@ -10,3 +13,8 @@ def content(record):
     if isinstance(record, tuple | list):
         return tuple(map(content, record))
     return record
+
+
+def page_data(html):
+    """The data of a report."""
+    return json.loads(re.search('id="data">(.*?)</script>', html, re.DOTALL)[1])

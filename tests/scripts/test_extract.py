@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import processes
 import pytest
 from absl import flags
+from content import page_data
 
 import mofn_jax as mofn
 from experiments import extract, kept
@@ -34,7 +36,7 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
     assert all(float(row["literals"]) <= 2 for row in rows if row["max_literals"])
     files = {path.name for path in (tmp_path / "run").iterdir()}
     names = ["config.json", "landscape.png", "layers.csv", "params", "rules.json", "rules.txt"]
-    assert files == {*names, "answers.txt"}
+    assert files == {*names, "answers.txt", "report.html"}
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert (config["dataset"], config["betas"]) == ("wine", ["0", "0.5"])
 
@@ -71,10 +73,20 @@ def test_wine_from_training_to_tables(tmp_path, capsys):
 
     printed = capsys.readouterr().out
     assert "held out error" in printed
-    for about in ("its inputs", "what enters its softmax layer"):
-        (line,) = (line for line in printed.splitlines() if line.startswith(f"about {about}, "))
+    for about in ("its inputs", "its inputs, shortly", "what enters its softmax layer"):
+        (line,) = (line for line in printed.splitlines() if re.match(rf"about {about}, \d", line))
         assert line in (tmp_path / "run/answers.txt").read_text()
     assert "softmax class class_0 <=> " in printed
+    # About the wines themselves, in at most three measures each.
+    short = [line for line in printed.splitlines() if line.startswith("class class_")]
+    assert len(short) == 3
+    assert all(1 <= line.count(" >= ") + line.count(" < ") <= 3 for line in short)
+    assert f"open first: {tmp_path / 'run/report.html'}" in printed
+    page = (tmp_path / "run/report.html").read_text()
+    layers = page_data(page)["layers"]
+    shown = {(rule["m"], rule["error"]) for rule in layers[1]["units"][0]["rules"]}
+    assert shown == {(r.m, r.error) for r in rules if (r.layer, r.unit) == ("softmax", 0)}
+    assert "Rules about its inputs, shortly" in page
     text = (tmp_path / "run/rules.txt").read_text()
     hidden = [line for line in text.splitlines() if "  dense_0 unit" in line]
     assert any("alcohol >= 1" in line for line in hidden)  # in percent, not standard deviations

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from absl import flags
+from content import page_data
 
 import mofn_jax as mofn
 from experiments import extract_arrays
@@ -62,7 +63,9 @@ def test_hidden_layer(arrays, capsys):
     )
     printed = capsys.readouterr().out
     assert "found on 160 examples, held out 40" in printed
-    assert str(arrays / "run") in printed
+    assert f"open first: {arrays / 'run/report.html'}" in printed
+    (layer,) = page_data((arrays / "run/report.html").read_text())["layers"]
+    assert [layer["name"], len(layer["units"]), len(layer["examples"])] == ["first", 3, 40]
     assert json.loads((arrays / "run/config.json").read_text())["seed"] == 0
 
 
