@@ -72,12 +72,19 @@ _SAMPLE_INPUTS, _SAMPLE_UNITS, _SAMPLE_STUMPS = 32, 10, 10
 
 def define_flags(values: flags.FlagValues) -> None:
     define_list = partial(command_line.define_list, values, may_be_empty=False)
-    define_list("sizes", ["S", "M", "L"], "Which sizes to run.")
+    define_list("sizes", ["S", "M", "L"], "The sizes of layers that are timed.")
     inputs = ["relu", "tanh"]
-    define_list("activations", inputs, "What the inputs went through.", known=inputs)
-    flags.DEFINE_bool("small", False, "Divide the sizes, for a test.", flag_values=values)
-    command_line.define_seed(values, "Of the layers' numbers.")
-    command_line.define_folder(values, "workdir", "runs/benchmark", "Where to write.")
+    define_list(
+        "activations", inputs, "The nonlinearities that the inputs went through.", known=inputs
+    )
+    flags.DEFINE_bool(
+        "small",
+        False,
+        "Whether the sizes are divided, to try all of it in a minute.",
+        flag_values=values,
+    )
+    command_line.define_seed(values, "Draws the numbers in the layers.")
+    command_line.define_folder(values, "workdir", "runs/benchmark", "The folder to write to.")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from mofn_jax import checks
-from mofn_jax.sites import POSITIONS
+from mofn_jax import DEFAULT_BETAS, checks
 
 
 def parse(
@@ -92,11 +91,12 @@ def define_folder(
     flags.register_validator(name, check, flag_values=values)
 
 
-def define_positions(values: flags.FlagValues) -> None:
-    """The flag of the scripts that explain convolutions."""
-    flags.DEFINE_enum(
-        "positions", "all", list(POSITIONS), "Where filters are explained.", flag_values=values
-    )
+def define_choices(values: flags.FlagValues, lengths: Sequence[int]) -> None:
+    """Defines the flags that `choices` reads, with these default lengths."""
+    about = "Prices of complexity: of each unit one rule is chosen at each of them."
+    define_list(values, "betas", DEFAULT_BETAS, about)
+    about = "Numbers of literals: of each unit the best rule of at most as many is chosen."
+    define_list(values, "lengths", lengths, about)
 
 
 def define_compilation_cache(values: flags.FlagValues) -> None:
@@ -105,7 +105,7 @@ def define_compilation_cache(values: flags.FlagValues) -> None:
         values,
         "compilation_cache",
         f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/mofn_jax",
-        "Folder in which what is compiled is kept for later runs; empty for none.",
+        "The folder in which what is compiled is kept for later runs; empty for none.",
         is_written=False,  # JAX goes on without it
         may_be_empty=True,
     )

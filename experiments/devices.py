@@ -22,17 +22,21 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list(
         "mesh",
         None,
-        "Devices to divide the work among, as units:4,examples:2; one device if not given.",
+        "How the work is divided among devices, as units:4,examples:2; one device by default.",
         flag_values=values,
     )
     flags.DEFINE_string(
         "coordinator",
         None,
-        "Of several processes, HOST:PORT of the first; then each of them runs this command.",
+        "Where the first of several processes is, HOST:PORT; each of them runs this command.",
         flag_values=values,
     )
-    flags.DEFINE_integer("num_processes", None, "How many there are.", 1, flag_values=values)
-    flags.DEFINE_integer("process_id", None, "Which one this is, from 0.", 0, flag_values=values)
+    flags.DEFINE_integer(
+        "num_processes", None, "How many processes run this command.", 1, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "Which of the processes this is, from 0.", 0, flag_values=values
+    )
 
 
 def start(options: flags.FlagValues) -> Mesh | None:

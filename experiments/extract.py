@@ -42,46 +42,93 @@ from experiments.trained import (
 )
 from mofn_jax import checks, outputs
 from mofn_jax.page import examples_to_show
+from mofn_jax.sites import POSITIONS
 from mofn_jax.training import check_can_save
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("dataset", "digits", "A name load_dataset knows.", flag_values=values)
+    flags.DEFINE_string(
+        "dataset",
+        "digits",
+        "The dataset to learn, by a name that load_dataset knows.",
+        flag_values=values,
+    )
     define_data_dir(values)
     flags.DEFINE_enum(
         "network",
         None,
         list(NETWORKS),
-        "What to train; by default a CNN on images and an MLP on tables.",
+        "The network that learns it; by default a CNN on images and an MLP on tables.",
         flag_values=values,
     )
-    flags.DEFINE_enum("activation", "relu", ACTIVATIONS, "Its nonlinearity.", flag_values=values)
-    flags.DEFINE_integer("num_epochs", 20, "Epochs of training.", 1, flag_values=values)
-    command_line.define_seed(values, "Of the data's split and of training.")
-    command_line.define_list(
-        values, "layers", None, "Layers to explain; all by default.", may_be_empty=False
+    flags.DEFINE_enum(
+        "activation", "relu", ACTIVATIONS, "The nonlinearity of its layers.", flag_values=values
     )
     flags.DEFINE_integer(
-        "num_examples", None, "Training examples to find rules on.", 1, flag_values=values
+        "num_epochs", 20, "For how many epochs it is trained.", 1, flag_values=values
     )
-    flags.DEFINE_string("params", None, "Parameters to restore, not train.", flag_values=values)
-    command_line.define_positions(values)
+    command_line.define_seed(
+        values, "Draws the data's split, the first parameters and the batches."
+    )
+    command_line.define_list(
+        values,
+        "layers",
+        None,
+        "The layers to explain, by name; all by default.",
+        may_be_empty=False,
+    )
+    flags.DEFINE_integer(
+        "num_examples",
+        None,
+        "How many training examples rules are found on; all by default.",
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "params",
+        None,
+        "The folder of parameters of an earlier run, to explain instead of training.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "positions",
+        "all",
+        list(POSITIONS),
+        "Where filters are explained: at every position, or each at the one that tells most.",
+        flag_values=values,
+    )
     define_extraction_flags(values)
 
 
 def define_extraction_flags(values: flags.FlagValues) -> None:
     """The flags of every script that extracts rules and writes them to a folder."""
-    command_line.define_list(values, "betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
-    command_line.define_list(values, "lengths", [3, 10, 40], "Numbers of literals, at most.")
-    flags.DEFINE_enum("search", "best", list(mofn.SEARCHES), "How to search.", flag_values=values)
+    command_line.define_choices(values, lengths=[3, 10, 40])
+    flags.DEFINE_enum(
+        "search", "best", list(mofn.SEARCHES), "How rules are searched for.", flag_values=values
+    )
     flags.DEFINE_bool(
-        "refine", False, "Move thresholds; the best search does anyway.", flag_values=values
+        "refine",
+        False,
+        "Whether thresholds of the rules found are moved; the best search does so anyway.",
+        flag_values=values,
     )
     flags.DEFINE_integer(
-        "max_literals", None, "The most literals in a rule.", 1, flag_values=values
+        "max_literals",
+        None,
+        "The most literals that any rule may have; no limit by default.",
+        1,
+        flag_values=values,
     )
-    command_line.define_folder(values, "workdir", None, "Where to write; under runs/ if not given.")
-    flags.DEFINE_integer("memory_budget", 2**29, "Bytes of working memory.", 1, flag_values=values)
+    command_line.define_folder(
+        values, "workdir", None, "The folder to write to; one under runs/ by default."
+    )
+    flags.DEFINE_integer(
+        "memory_budget",
+        2**29,
+        "How many bytes of working memory may be used; no result depends on it.",
+        1,
+        flag_values=values,
+    )
     command_line.define_compilation_cache(values)
     devices.define_flags(values)
 

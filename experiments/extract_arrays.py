@@ -34,39 +34,72 @@ from mofn_jax.page import examples_to_show
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
-        "kind", "softmax", ["softmax", "hidden"], "The layer's kind.", flag_values=values
+        "kind",
+        "softmax",
+        ["softmax", "hidden"],
+        "Whether the layer is the one of the classes or one before it.",
+        flag_values=values,
     )
-    flags.DEFINE_string("name", "layer", "What to call the layer.", flag_values=values)
+    flags.DEFINE_string(
+        "name", "layer", "What the layer is called in what is written.", flag_values=values
+    )
     flags.register_validator("name", lambda name: name.strip(". /"), "it is no name", values)
-    flags.DEFINE_string("weights", None, "[inputs, units].", flag_values=values, required=True)
-    flags.DEFINE_bool(
-        "transpose_weights", False, "The weights are [units, inputs].", flag_values=values
-    )
     flags.DEFINE_string(
-        "inputs", None, "[examples, inputs], what enters it.", flag_values=values, required=True
-    )
-    flags.DEFINE_string(
-        "activations", None, "[examples, units], what leaves a hidden layer.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "outputs",
+        "weights",
         None,
-        "[examples, classes], the network's outputs (logits or probabilities), or [examples], the "
-        "class it predicts.",
+        "The file of its weights, [inputs, units].",
+        flag_values=values,
+        required=True,
+    )
+    flags.DEFINE_bool(
+        "transpose_weights",
+        False,
+        "Whether the weights are [units, inputs], as PyTorch keeps them.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "inputs",
+        None,
+        "The file of what enters it, [examples, inputs].",
         flag_values=values,
         required=True,
     )
     flags.DEFINE_string(
-        "input_names", None, "A text file, a line for each input's name.", flag_values=values
+        "activations",
+        None,
+        "The file of what leaves a hidden layer, [examples, units].",
+        flag_values=values,
     )
     flags.DEFINE_string(
-        "class_names", None, "A text file, a line for each class's name.", flag_values=values
+        "outputs",
+        None,
+        "The file of the network's outputs, logits or probabilities [examples, classes], or of the "
+        "classes it predicts, [examples].",
+        flag_values=values,
+        required=True,
+    )
+    flags.DEFINE_string(
+        "input_names",
+        None,
+        "A text file of the inputs' names, one on each line.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "class_names",
+        None,
+        "A text file of the classes' names, one on each line.",
+        flag_values=values,
     )
     flags.DEFINE_float(
-        "held_out", 0.2, "Share of the examples to hold out.", 0, 0.9, flag_values=values
+        "held_out",
+        0.2,
+        "The share of the examples that rules are not found but measured on.",
+        0,
+        0.9,
+        flag_values=values,
     )
     flags.register_validator("held_out", math.isfinite, "it is no number", values)
-    command_line.define_seed(values, "Draws the held-out examples.")
+    command_line.define_seed(values, "Draws which examples are held out.")
     define_extraction_flags(values)
 
 

@@ -45,31 +45,43 @@ from mofn_jax.sites import (
 def define_flags(values: flags.FlagValues) -> None:
     define_list = partial(command_line.define_list, values)
     flags.DEFINE_string(
-        "dataset", "fashion_mnist", "A name load_dataset knows.", flag_values=values
+        "dataset",
+        "fashion_mnist",
+        "The dataset to learn, by a name that load_dataset knows.",
+        flag_values=values,
     )
     define_list(
         "searches",
         ["weight_order", "best"],
-        "How to search.",
+        "How rules are searched for, each search beside the others.",
         known=mofn.SEARCHES,
         may_be_empty=False,
     )
-    define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity.")
-    define_list("lengths", [3, 10, 20, 40, 60], "Numbers of literals, at most.")
-    define_list("shown_betas", [0.01, 1], "Those of the softmax rules that are written out.")
+    command_line.define_choices(values, lengths=[3, 10, 20, 40, 60])
+    define_list("shown_betas", [0.01, 1], "Betas whose softmax rules are written out.")
     define_list(
         "layers",
         None,
-        "The layers to do, beside those done before; by default all.",
+        "The layers to do, beside those done before; all by default.",
         may_be_empty=False,
     )
     flags.DEFINE_integer(
-        "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
+        "num_examples",
+        10_000,
+        "How many training examples rules are found on.",
+        1,
+        flag_values=values,
     )
     define_list(
-        "positions", POSITIONS, "Where filters are explained.", known=POSITIONS, may_be_empty=False
+        "positions",
+        POSITIONS,
+        "Where filters are explained: at every position, each at the one that tells most, or both.",
+        known=POSITIONS,
+        may_be_empty=False,
     )
-    command_line.define_folder(values, "workdir", "runs/landscape", "Where to write.")
+    command_line.define_folder(
+        values, "workdir", "runs/landscape", "The folder to write to, and to take up again."
+    )
     trained.define_flags(values, networks=["CNN", "VGG", "Autoencoder", "MLP"], seeds=[0])
 
 

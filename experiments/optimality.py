@@ -39,15 +39,38 @@ _EXPLAINED = 0.01  # the held-out error up to which a unit counts as explained
 
 def define_flags(values: flags.FlagValues) -> None:
     define_list = partial(command_line.define_list, values)
-    define_list("tables", TABLES, "Datasets for the gap; may be empty.")
-    define_list("datasets", ["digits", "fashion_mnist"], "For the budgets; may be empty.")
-    define_list("betas", mofn.DEFAULT_BETAS, "Of the gap.")
-    define_list("budgets", [1, 2, 3, 5, 10, 20, 40, 60, 100], "Numbers of literals.")
-    define_list("layers", ["softmax"], "Dense layers for the budgets.", may_be_empty=False)
-    flags.DEFINE_integer(
-        "num_examples", 10_000, "Training examples to find rules on.", 1, flag_values=values
+    define_list(
+        "tables",
+        TABLES,
+        "The datasets on which the gap to the best rules is measured; may be empty.",
     )
-    command_line.define_folder(values, "workdir", "runs/optimality", "Where to write.")
+    define_list(
+        "datasets",
+        ["digits", "fashion_mnist"],
+        "The datasets on which rules of as many literals are compared; may be empty.",
+    )
+    define_list("betas", mofn.DEFAULT_BETAS, "Prices of complexity at which the gap is measured.")
+    define_list(
+        "budgets",
+        [1, 2, 3, 5, 10, 20, 40, 60, 100],
+        "Numbers of literals at which errors are compared.",
+    )
+    define_list(
+        "layers",
+        ["softmax"],
+        "The dense layers on which rules of as many literals are compared.",
+        may_be_empty=False,
+    )
+    flags.DEFINE_integer(
+        "num_examples",
+        10_000,
+        "How many training examples rules are found on.",
+        1,
+        flag_values=values,
+    )
+    command_line.define_folder(
+        values, "workdir", "runs/optimality", "The folder to write to, and to take up again."
+    )
     trained.define_flags(values, networks=["CNN", "Autoencoder"], seeds=[0, 1, 2])
 
 

@@ -46,14 +46,31 @@ _QUICK_EXAMPLES = 200
 
 def define_flags(values: flags.FlagValues) -> None:
     define_list = partial(command_line.define_list, values)
-    define_list("parts", PARTS, "What to do.", known=PARTS, may_be_empty=False)
-    seeds = f"Of training; by default the first {_SEEDS}, of {_OF_ONE_SEED} the first alone."
+    define_list(
+        "parts",
+        PARTS,
+        "Which tables and figures of the paper are made again.",
+        known=PARTS,
+        may_be_empty=False,
+    )
+    seeds = (
+        f"Seeds that draw parameters and batches; by default the first {_SEEDS}, of "
+        f"{_OF_ONE_SEED} the first alone."
+    )
     define_list("seeds", None, seeds, may_be_empty=False)
-    about = "How far an adversarial example moves each pixel."
+    about = "How far adversarial examples move each pixel."
     define_list("epsilons", [0.05, 0.1, 0.2], about, may_be_empty=False)
-    flags.DEFINE_bool("quick", False, "Small data and little training.", flag_values=values)
+    flags.DEFINE_bool(
+        "quick",
+        False,
+        "Whether all of it is tried on small data with little training.",
+        flag_values=values,
+    )
     command_line.define_folder(
-        values, "workdir", None, "Where to write; runs/paper, or runs/paper_quick."
+        values,
+        "workdir",
+        None,
+        "The folder to write to; runs/paper by default, or runs/paper_quick.",
     )
     trained.define_training_flags(values)
 

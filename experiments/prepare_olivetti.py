@@ -25,10 +25,17 @@ _PEOPLE, _EACH, _SIZE = 40, 10, (64, 64)
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
-        "images", None, "The folder of s1/1.pgm to s40/10.pgm.", required=True, flag_values=values
+        "images",
+        None,
+        "The folder of the photographs s1/1.pgm to s40/10.pgm.",
+        required=True,
+        flag_values=values,
     )
     command_line.define_folder(
-        values, "data_dir", None, "Where scikit-learn keeps its datasets; its default if None."
+        values,
+        "data_dir",
+        None,
+        "The folder in which scikit-learn keeps its datasets; its own by default.",
     )
 
 

@@ -26,17 +26,24 @@ from mofn_jax.tfds import import_tfds
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
-        "dataset", None, "Its name, or name/config.", required=True, flag_values=values
-    )
-    flags.DEFINE_string(
-        "manual_dir",
+        "dataset",
         None,
-        "The folder of the archives, each named as in its download address.",
+        "The dataset's name at TFDS, or name/config.",
         required=True,
         flag_values=values,
     )
     flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its datasets; its default if None.", flag_values=values
+        "manual_dir",
+        None,
+        "The folder of its archives, each named as in its download address.",
+        required=True,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "The folder in which TFDS keeps its datasets; its own by default.",
+        flag_values=values,
     )
 
 

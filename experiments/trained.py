@@ -71,9 +71,21 @@ def define_flags(
 ) -> None:
     """The flags of scripts that train many networks once and keep them, with these defaults."""
     define_list = partial(command_line.define_list, values)
-    define_list("networks", networks, "What to train.", known=NETWORKS)
-    define_list("activations", ["relu", "tanh"], "Their nonlinearities.", known=ACTIVATIONS)
-    define_list("seeds", seeds, "Of the data's split and of training.")
+    define_list(
+        "networks",
+        networks,
+        "The networks to train, or to take up if they are kept.",
+        known=NETWORKS,
+    )
+    define_list(
+        "activations",
+        ["relu", "tanh"],
+        "The nonlinearities of their layers, one after another.",
+        known=ACTIVATIONS,
+    )
+    define_list(
+        "seeds", seeds, "Seeds that draw the data's split, the first parameters and the batches."
+    )
     define_training_flags(values)
 
 
@@ -83,13 +95,13 @@ def define_training_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "num_epochs",
         None,
-        f"Epochs of training; by default {_EPOCHS}, and at least {_EPOCHS_OF_FEW} where there are "
-        f"fewer than {_FEW_EXAMPLES} training examples.",
+        f"For how many epochs networks are trained; by default {_EPOCHS}, and at least "
+        f"{_EPOCHS_OF_FEW} where there are fewer than {_FEW_EXAMPLES} training examples.",
         1,
         flag_values=values,
     )
     command_line.define_folder(
-        values, "trained", "runs/trained", "Where trained networks are kept."
+        values, "trained", "runs/trained", "The folder in which trained networks are kept."
     )
     command_line.define_compilation_cache(values)
 
@@ -100,7 +112,7 @@ def define_data_dir(values: flags.FlagValues) -> None:
         values,
         "data_dir",
         None,
-        "Where TFDS, or scikit-learn, keeps its datasets.",
+        "The folder in which TFDS, or scikit-learn, keeps its datasets; its own by default.",
         is_written=False,
     )
 

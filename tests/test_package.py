@@ -42,6 +42,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
         *modules,
         "mofn_jax/py.typed",
         *(f"mofn_jax/uci/{name}" for name in ("README.md", "ecoli.csv", "promoters.csv")),
+        *(f"mofn_jax/templates/report.{end}" for end in ("html", "css", "js")),
     }
 
 

@@ -38,6 +38,8 @@ def explain_a_network(folder: Path) -> tuple[mofn.LayerRules, ...]:
     assert "softmax class yes" in mofn.rules_to_markdown(rules)
     example: mofn.ExampleExplanation = mofn.explain_example(rules, np.zeros(4))
     assert len(example.rules) == 2
+    layers = mofn.capture_layers(network, params, test.inputs)
+    assert mofn.report_html(results, layers, title="bits").startswith("<!doctype html>")
     bounds = mofn.error_bound([0, 1], len(test.inputs))
     assert bounds[0] < bounds[1]
     layer: mofn.Layer = mofn.capture_layers(network, params, train.inputs)[0]

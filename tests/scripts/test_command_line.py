@@ -1,6 +1,8 @@
 """Command lines: what is wrong ends a script with one line, at once, and leaves nothing behind."""
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 
@@ -142,3 +144,21 @@ def test_neither_betas_nor_lengths():
     assert found == {"betas": [], "lengths": [3]}
     with pytest.raises(flags.Error, match="betas: expected at least one number, or lengths"):
         command_line.choices(parsed(define, "--betas=", "--lengths="))
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        path.stem
+        for path in (ROOT / "experiments").glob("*.py")
+        if "command_line.run(main)" in path.read_text() and path.stem != "command_line"
+    ),
+)
+def test_help_says_of_each_flag_what_it_is_in_a_sentence(name):
+    values = flags.FlagValues()
+    importlib.import_module(f"experiments.{name}").define_flags(values)
+    for flag in values:
+        words = re.sub("<.*?>: |;.*", "", values[flag].help).rstrip(".").split()
+        assert values[flag].help.endswith("."), flag
+        assert words[0][0].isupper(), flag
+        assert len(words) >= 5, flag
