@@ -211,11 +211,13 @@ def budget_rows(
 ) -> Iterator[BudgetRow]:
     """The rows of a dense layer of a network; none if it has no such layer."""
     network, params, dataset, accuracy = trained.train_or_restore(case, options)
-    examples = trained.sides(dataset, options.num_examples)
-    if layer_name not in mofn.layer_names(network, params, examples[0]):
+    examples, others = trained.sides(dataset, options.num_examples)
+    if layer_name not in mofn.layer_names(network, params, examples):
         return
+    assert others is not None  # see check_cases
     layer, held_out = (
-        mofn.capture_layers(network, params, inputs, layers=[layer_name])[0] for inputs in examples
+        mofn.capture_layers(network, params, inputs, layers=[layer_name])[0]
+        for inputs in (examples, others)
     )
     targets, thresholds = mofn.layer_targets(layer, None)
     held_out_targets, _ = mofn.layer_targets(held_out, None, thresholds)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.tree import DecisionTreeClassifier
 
 from mofn_jax import checks
@@ -53,7 +54,7 @@ class Answers(NamedTuple):
             trees += f", held out {self.held_out_tree_fidelity:.1%}"
         return "\n".join([f"{text} (a tree of as many tests {trees})", *map(str, self.rules)])
 
-    def answer(self, inputs) -> np.ndarray:
+    def answer(self, inputs: ArrayLike) -> np.ndarray:
         """The class of largest log-odds, the first on a tie: [E] int32 of inputs [E, n].
 
         Raises:
@@ -65,7 +66,11 @@ class Answers(NamedTuple):
 
 
 def answer_from_rules(
-    rules: Sequence[Rule], inputs, predictions, *, held_out: tuple[Any, Any] | None = None
+    rules: Sequence[Rule],
+    inputs: ArrayLike,
+    predictions: ArrayLike,
+    *,
+    held_out: tuple[Any, Any] | None = None,
 ) -> Answers:
     """One answer from the rules of all classes, such as those of a softmax layer.
 
@@ -120,8 +125,8 @@ def answer_from_rules(
 
 
 def explain_predictions(
-    inputs,
-    predictions,
+    inputs: ArrayLike,
+    predictions: ArrayLike,
     *,
     held_out: tuple[Any, Any] | None = None,
     num_classes: int | None = None,
@@ -148,7 +153,7 @@ def explain_predictions(
       ValueError: as `extract_layer` and `answer_from_rules`; names of another number than the
         inputs or classes.
 
-    Example:
+    Examples:
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
       >>> answers = explain_predictions(inputs, inputs.sum(1) >= 2)
       >>> print(answers.rules[1])

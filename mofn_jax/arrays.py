@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks
 from mofn_jax.geometry import Convolution
@@ -20,14 +21,14 @@ _NUM_PAIRS = 256  # of an example and a position, on which outputs and sums are 
 
 def layer_from_arrays(
     name: str,
-    weights,
-    inputs,
-    outputs,
-    predictions,
+    weights: ArrayLike,
+    inputs: ArrayLike,
+    outputs: ArrayLike,
+    predictions: ArrayLike,
     *,
     layout: str = "jax",
     kind: str | None = None,
-    bias=None,
+    bias: ArrayLike | None = None,
     strides: int | Sequence[int] = 1,
     padding: str | int | Sequence[int] | Sequence[tuple[int, int]] = 0,
     dilation: int | Sequence[int] = 1,
@@ -61,7 +62,7 @@ def layer_from_arrays(
         sums of the inputs and weights, as those of another layout do not; names of another number
         than the features or classes.
 
-    Example:
+    Examples:
       >>> weights, inputs = np.array([[1.0, -1.0]]), np.array([[0.0, 1], [2, 1], [3, 0]])
       >>> outputs = inputs @ weights.T
       >>> layer = layer_from_arrays("fc", weights, inputs, outputs, [0, 1, 1], layout="torch")

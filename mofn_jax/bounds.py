@@ -4,6 +4,7 @@ Axis letters: E examples, u units.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from mofn_jax import checks
@@ -12,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 def error_bound(
-    errors, num_examples: int, *, num_units: int = 1, confidence: float = CONFIDENCE
+    errors: ArrayLike, num_examples: int, *, num_units: int = 1, confidence: float = CONFIDENCE
 ) -> np.ndarray:
     """What the error is at most, on all examples like those on which errors were counted.
 
@@ -32,7 +33,7 @@ def error_bound(
     Raises:
       ValueError: errors that are no integers in 0..E, or another argument out of range.
 
-    Example:
+    Examples:
       >>> error_bound([0, 83, 100], 10_000).round(4).tolist()
       [0.0003, 0.01, 0.0118]
     """

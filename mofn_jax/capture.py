@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks
 from mofn_jax.compiled import (
@@ -44,11 +45,11 @@ _TOLERANCE = 0.02
 def layer_names(
     network: Any,
     params: Any,
-    inputs,
+    inputs: ArrayLike,
     *,
     call_kwargs: Mapping[str, Any] | None = None,
     logits: Logits = None,
-    predictions=None,
+    predictions: ArrayLike | None = None,
 ) -> tuple[str, ...]:
     """The names of the layers that `capture_layers`, of the same arguments, captures.
 
@@ -63,13 +64,13 @@ def layer_names(
 def capture_layers(
     network: Any,
     params: Any,
-    inputs,
+    inputs: ArrayLike,
     *,
     layers: Sequence[str] | None = None,
     batch_size: int = 256,
     call_kwargs: Mapping[str, Any] | None = None,
     logits: Logits = None,
-    predictions=None,
+    predictions: ArrayLike | None = None,
     names: Names | None = None,
 ) -> tuple[Layer, ...]:
     """What enters and leaves each layer of a trained network.
@@ -145,13 +146,13 @@ def capture_layers(
 def read_layer(
     network: Any,
     params: Any,
-    inputs,
+    inputs: ArrayLike,
     name: str,
     *,
     batch_size: int = 256,
     call_kwargs: Mapping[str, Any] | None = None,
     logits: Logits = None,
-    predictions=None,
+    predictions: ArrayLike | None = None,
     names: Names | None = None,
 ) -> Iterator[Layer]:
     """A layer, a batch of examples after another: the whole of it may not fit.

@@ -15,7 +15,7 @@ def chunks(total: int, size: int) -> Iterator[slice]:
     The last one starts early rather than end late: its first elements are done twice, which is
     harmless where the result of an element does not depend on its piece.
 
-    Example:
+    Examples:
       >>> list(chunks(7, 5))
       [slice(0, 4, None), slice(3, 7, None)]
     """
@@ -37,7 +37,7 @@ def row_slices(array: np.ndarray, num_bytes: int = 2**22) -> Iterator[slice]:
       array: [E, ...].
       num_bytes: how large a slice may be, if 8 rows are not larger.
 
-    Example:
+    Examples:
       >>> list(row_slices(np.zeros((20, 4), np.uint8), num_bytes=70))
       [slice(0, 16, None), slice(16, 20, None)]
     """

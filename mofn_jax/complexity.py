@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
 from mofn_jax import checks
 
 
-def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
+def complexity(m: ArrayLike, num_literals: ArrayLike, num_inputs: int) -> np.ndarray:
     """How long a rule is, as a DNF on a log scale, over the longest there is.
 
     `log(M * C(N, M)) / log(m * C(n, m))` with `m = ceil((n + 1) / 2)` (Odense and d'Avila Garcez,
@@ -30,7 +31,7 @@ def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
     Raises:
       ValueError: not integers, below 0, or more literals than inputs.
 
-    Example:
+    Examples:
       >>> complexity([1, 2, 2], [2, 2, 3], num_inputs=3).round(6).tolist()
       [0.386853, 0.386853, 1.0]
     """
@@ -47,7 +48,7 @@ def complexity(m, num_literals, num_inputs: int) -> np.ndarray:
     return _of_longest(_log_length(m, num_literals, _log_factorials(num_inputs)), num_inputs)
 
 
-def dnf_complexity(length, num_inputs: int) -> np.ndarray:
+def dnf_complexity(length: ArrayLike, num_inputs: int) -> np.ndarray:
     """The complexity of any DNF by its length, on the scale of M-of-N rules: may be beyond 1.
 
     Args:
@@ -60,7 +61,7 @@ def dnf_complexity(length, num_inputs: int) -> np.ndarray:
     Raises:
       ValueError: not integers, or below 0.
 
-    Example:
+    Examples:
       >>> dnf_complexity([0, 1, 2, 6], num_inputs=3).round(6).tolist()  # 6: 2 of 3 literals
       [0.0, 0.0, 0.386853, 1.0]
     """

@@ -91,7 +91,7 @@ def load_dataset(
       FileNotFoundError: if a dataset is not there and cannot be downloaded.
       ImportError: if TensorFlow is missing and needed.
 
-    Example:
+    Examples:
       >>> dataset = load_dataset("car")
       >>> dataset.train.inputs.shape, dataset.class_names, dataset.feature_names[-1]
       ((1382, 21), ('unacc', 'acc', 'good', 'vgood'), 'safety=high')

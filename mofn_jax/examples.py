@@ -7,6 +7,8 @@ import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from numpy.typing import ArrayLike
+
 from mofn_jax import checks
 from mofn_jax.rules import Literal, Rule, check_rules, inputs_needed, named_literals, unit_of
 
@@ -96,7 +98,7 @@ class ExampleExplanation(NamedTuple):
         return f"<p>{html.escape(self._together())}</p><table>{''.join(rows)}</table>"
 
 
-def explain_example(rules: Sequence[Rule], inputs) -> ExampleExplanation:
+def explain_example(rules: Sequence[Rule], inputs: ArrayLike) -> ExampleExplanation:
     """Why rules say what they say of one example.
 
     Of a softmax layer, each rule is about one class and knows nothing of the others: on some
@@ -110,7 +112,7 @@ def explain_example(rules: Sequence[Rule], inputs) -> ExampleExplanation:
     Raises:
       ValueError: inputs not finite, or fewer than the rules name; rules that are none.
 
-    Example:
+    Examples:
       >>> literals = (Literal(2, 0.5, False, name="age"), Literal(0, 0.1, True))
       >>> print(explain_example([Rule(3, 2, literals, 0.008, 0.1, 0.1)], [0.2, 0, 0.7]))
       0 of 1 rules say on

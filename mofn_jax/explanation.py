@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks, meshes
 from mofn_jax.capture import capture_layers, layer_names, read_layer
@@ -38,16 +39,16 @@ DEFAULT_BETAS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 def extract_network(
     network: Any,
     params: Any,
-    examples,
+    examples: ArrayLike,
     *,
-    held_out=None,
+    held_out: ArrayLike | None = None,
     betas: Sequence[float] = DEFAULT_BETAS,
     lengths: Sequence[int] = (),
     layers: Sequence[str] | None = None,
     call_kwargs: Mapping[str, Any] | None = None,
     logits: Logits = None,
-    predictions=None,
-    held_out_predictions=None,
+    predictions: ArrayLike | None = None,
+    held_out_predictions: ArrayLike | None = None,
     names: Names | None = None,
     on_start: Callable[[str, int], None] | None = None,
     on_layer: Callable[[LayerRules], None] | None = None,

@@ -20,7 +20,7 @@ def rules_to_python(rules: Iterable[Rule], name: str = "says") -> str:
     Raises:
       ValueError: rules that are none, or a name that Python does not take.
 
-    Example:
+    Examples:
       >>> from mofn_jax.rules import Literal
       >>> literals = (Literal(2, 0.5, False, name="age"), Literal(0, 0.1, True))
       >>> source = rules_to_python([Rule(3, 1, literals, 0.008, 0.1, 0.1)])
@@ -63,7 +63,7 @@ def rules_to_markdown(rules: Iterable[Rule]) -> str:
     Raises:
       ValueError: rules that are none.
 
-    Example:
+    Examples:
       >>> print(rules_to_markdown([Rule(3, 1, (), 0.008, 0.1, 0.1, held_out_error=0.25)]))
       | unit | rule | error | held out | at most | constant rule | complexity |
       | --- | --- | ---: | ---: | ---: | ---: | ---: |

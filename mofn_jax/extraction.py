@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
@@ -28,9 +29,9 @@ from mofn_jax.thresholds import best_thresholds
 
 
 def extract_layer(
-    weights,
-    inputs,
-    targets,
+    weights: ArrayLike | None,
+    inputs: ArrayLike,
+    targets: ArrayLike,
     *,
     search: str | Search = "best",
     refine: bool = False,
@@ -74,7 +75,7 @@ def extract_layer(
         option that the search does not have or out of its range, max_literals or memory_budget
         below 1, a mesh of other axes, arrays that differ between processes.
 
-    Example:
+    Examples:
       >>> from mofn_jax.rules import select_rules
       >>> inputs = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]])
       >>> targets = inputs.sum(1, keepdims=True) >= 2

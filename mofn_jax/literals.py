@@ -77,7 +77,7 @@ def ordered_literals(
     Raises:
       ValueError: shapes that disagree, weights that are not finite, max_literals below 1.
 
-    Example:
+    Examples:
       >>> ordered_literals(np.array([0.5, -2.0, 0.0]), np.array([0.1, 0.2, 0.3])).inputs.tolist()
       [1, 0]
     """
@@ -110,7 +110,7 @@ def ordered_literals_by_gain(
     Returns:
       Literals, at most n of them.
 
-    Example:
+    Examples:
       >>> inputs, target = np.array([[0, 9], [1, 8], [2, 7]]), np.array([True, True, False])
       >>> ordered_literals_by_gain(inputs, target, np.array([2, 8]), np.array([0.6, 0.6]))
       Literals(inputs=array([0, 1], dtype=int32), thresholds=array([2, 8]),

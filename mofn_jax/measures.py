@@ -6,6 +6,7 @@ Axis letters: E examples, n inputs, u units.
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks
 from mofn_jax.bounds import error_bound
@@ -15,7 +16,7 @@ from mofn_jax.rules import Rule, Rules, check_rules, inputs_needed
 _SLICE_BYTES = 2**26  # of inputs evaluated at a time
 
 
-def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
+def evaluate_rules(rules: Sequence[Rule], inputs: ArrayLike) -> np.ndarray:
     """What the rules say of each example.
 
     Args:
@@ -32,7 +33,7 @@ def evaluate_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
     return _counts(rules, inputs) >= np.array([rule.m for rule in rules])
 
 
-def count_literals(rules: Sequence[Rule], inputs) -> np.ndarray:
+def count_literals(rules: Sequence[Rule], inputs: ArrayLike) -> np.ndarray:
     """How many literals of each rule hold on each example.
 
     Args:
@@ -48,7 +49,7 @@ def count_literals(rules: Sequence[Rule], inputs) -> np.ndarray:
     return _counts(check_rules(rules), inputs)
 
 
-def _counts(rules: Sequence[Rule], inputs) -> np.ndarray:
+def _counts(rules: Sequence[Rule], inputs: ArrayLike) -> np.ndarray:
     inputs = inputs_of_rules(rules, inputs)
     counts = np.zeros((len(inputs), len(rules)), np.int32)
     for rows in row_slices(inputs, _SLICE_BYTES):
@@ -60,7 +61,7 @@ def _counts(rules: Sequence[Rule], inputs) -> np.ndarray:
     return counts
 
 
-def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
+def inputs_of_rules(rules: Sequence[Rule], inputs: ArrayLike) -> np.ndarray:
     """The inputs [E, n] on the host.
 
     Raises:
@@ -74,7 +75,7 @@ def inputs_of_rules(rules: Sequence[Rule], inputs) -> np.ndarray:
 
 
 def measure_held_out(
-    rules: Sequence[Rule], inputs, targets, *, num_units: int | None = None
+    rules: Sequence[Rule], inputs: ArrayLike, targets: ArrayLike, *, num_units: int | None = None
 ) -> tuple[Rule, ...]:
     """The rules, with their error, its bound, and the baseline error on other examples.
 

@@ -149,7 +149,7 @@ def make_mesh(sizes: Mapping[str, int]) -> Mesh:
     Raises:
       ValueError: not sizes by axis, another axis, a size below 1, or more devices than there are.
 
-    Example:
+    Examples:
       >>> dict(make_mesh({"units": 1}).shape)
       {'units': 1, 'examples': 1}
     """

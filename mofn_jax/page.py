@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from matplotlib.image import imsave
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks
 from mofn_jax.answers import Answers
@@ -62,7 +63,7 @@ def report_html(
     *,
     title: str = "M-of-N rules",
     about: str = "",
-    pictures=None,
+    pictures: ArrayLike | None = None,
     class_names: Sequence[str] | None = None,
     answers: Mapping[str, Answers] | None = None,
 ) -> str:
@@ -83,12 +84,12 @@ def report_html(
       answers: of the network as a whole, by what they are about.
 
     Returns:
-      The page, in HTML: write it to a file in UTF-8. It reads nothing from a network.
+      The page, in HTML, to write to a file in UTF-8. It reads nothing from a network.
 
     Raises:
       ValueError: no results, layers of another number or kind, pictures of another number.
 
-    Example:
+    Examples:
       >>> import jax, mofn_jax as mofn
       >>> wine = mofn.load_dataset("wine")
       >>> network = mofn.MLP(num_classes=3, activation="relu")

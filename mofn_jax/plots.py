@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks
 from mofn_jax.complexity import complexity
@@ -78,8 +79,8 @@ def plot_landscape(rows: Sequence[LayerRow], *, ax: Axes | None = None) -> Axes:
 
 def plot_rule_card(
     rule: Rule,
-    inputs,
-    pictures,
+    inputs: ArrayLike,
+    pictures: ArrayLike,
     *,
     per_literal: int = 6,
     examples: Sequence[int] = (),
@@ -156,7 +157,7 @@ def plot_rule_card(
 
 
 def plot_filter_rules(
-    weights, rules: Sequence[Rule], *, figure: Figure | SubFigure | None = None
+    weights: ArrayLike, rules: Sequence[Rule], *, figure: Figure | SubFigure | None = None
 ) -> np.ndarray:
     """The weights of a filter, and which inputs of its patch its rules name, as pictures.
 
@@ -176,7 +177,7 @@ def plot_filter_rules(
     Raises:
       ValueError: weights not finite or of another shape, or rules of another kernel.
 
-    Example:
+    Examples:
       >>> from mofn_jax.rules import Literal
       >>> literals = Literal(4, 0.5, negated=False), Literal(0, 0.1, negated=True)
       >>> rule = Rule(0, 1, literals, 0.1, 0.2, 0.3)
@@ -238,7 +239,7 @@ def _named_inputs(rule: Rule, shape: tuple[int, ...]) -> np.ndarray:
     return named
 
 
-def plot_scores(errors, *, mark_front: bool = False, ax: Axes | None = None) -> Axes:
+def plot_scores(errors: ArrayLike, *, mark_front: bool = False, ax: Axes | None = None) -> Axes:
     """The errors of every rule over the first literals of one unit, as a heat map.
 
     A row for each N, literals taken; a column for each M, literals needed; blank where there is no

@@ -181,7 +181,7 @@ def select_rules(
 
     The arguments, ties and errors are those of `select`, which returns candidates.
 
-    Example:
+    Examples:
       >>> from mofn_jax.fronts import Candidate
       >>> from mofn_jax.literals import Literals
       >>> literals = Literals(np.array([0, 1]), np.array([0.5, 2.0]), np.array([False, True]))
@@ -224,7 +224,7 @@ def format_rule(rule: Rule, input_names: Sequence[str] | None = None) -> str:
     Raises:
       ValueError: not a rule, or fewer names than it needs.
 
-    Example:
+    Examples:
       >>> literals = (Literal(17, 0.53, False), Literal(4, 0.1, True, name="age"))
       >>> print(format_rule(Rule(3, 1, literals, 0.008, 0.1, 0.1)))
       unit 3 <=> 1 of {x17 >= 0.53, age < 0.1}   (error 0.8%, baseline 10.0%, complexity 0.100)
@@ -279,7 +279,7 @@ def format_literals(rule: Rule, input_names: Sequence[str] | None = None) -> lis
     Raises:
       ValueError: not a rule, or fewer names than it needs.
 
-    Example:
+    Examples:
       >>> format_literals(Rule(3, 1, (Literal(4, 0.1, True),), 0.008, 0.1, 0.1))
       ['x4 < 0.1']
     """

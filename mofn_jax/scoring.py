@@ -45,14 +45,14 @@ def score_unit(literals: jax.Array, target: jax.Array, examples: jax.Array) -> j
       examples: [W] uint32, all the examples.
 
     Returns:
-      [N + 1, N + 2] int32: at [taken, m] the number of examples on which "at least m of the first
+      [N + 1, N + 2] int32, at [taken, m] the number of examples on which "at least m of the first
       `taken` literals hold" differs from the target. Entries with m > taken + 1 repeat the
       constant rule *false*.
 
     Raises:
       ValueError: arrays of another dtype, or whose shapes disagree.
 
-    Example:
+    Examples:
       >>> x0, x1, y = np.array([[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]], bool)
       >>> packed = pack_examples(np.stack([x0, x1])), pack_examples(y), pack_examples(y | True)
       >>> score_unit(*packed).tolist()

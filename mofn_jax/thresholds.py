@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import chunks, read_columns
@@ -46,7 +47,9 @@ class Thresholds(NamedTuple):
     gains: np.ndarray  # [n, u] float64, nats; 0 where the input is constant
 
 
-def information_gain(values, labels, threshold, num_classes: int) -> jax.Array:
+def information_gain(
+    values: jax.Array, labels: jax.Array, threshold: jax.Array | float, num_classes: int
+) -> jax.Array:
     """The information gain of one threshold, in float32; composes with jit and vmap.
 
     Args:
@@ -62,7 +65,7 @@ def information_gain(values, labels, threshold, num_classes: int) -> jax.Array:
       ValueError: shapes that disagree, labels that are not integers, num_classes below 1; where
         they are not traced also values or a threshold that are not finite, labels out of range.
 
-    Example:
+    Examples:
       >>> values, labels = jnp.array([5., 1, 4, 2, 3, 0]), jnp.array([0, 0, 0, 1, 1, 1])
       >>> round(float(information_gain(values, labels, 4.0, num_classes=2)), 6)
       0.318257
@@ -72,7 +75,7 @@ def information_gain(values, labels, threshold, num_classes: int) -> jax.Array:
         known = checks.matrix("values", values, [None])
         values = values if isinstance(values, jax.Array) else known
     if not isinstance(labels, jax.core.Tracer):
-        labels = checks.class_labels("labels", labels, num_classes)
+        labels = jnp.asarray(checks.class_labels("labels", labels, num_classes))
     if not isinstance(threshold, jax.core.Tracer):
         checks.number("threshold", threshold)
     if jnp.ndim(threshold) or any(jnp.iscomplexobj(given) for given in (values, threshold)):
@@ -101,8 +104,8 @@ def information_gain(values, labels, threshold, num_classes: int) -> jax.Array:
 
 
 def best_thresholds(
-    inputs,
-    targets,
+    inputs: ArrayLike,
+    targets: ArrayLike,
     *,
     memory_budget: int = 2**29,
     mesh: Mesh | None = None,
@@ -128,7 +131,7 @@ def best_thresholds(
       ValueError: where shapes disagree, inputs are not finite, targets are not boolean,
         memory_budget is below 1, or as `with_both_axes` for the mesh.
 
-    Example:
+    Examples:
       >>> inputs = np.array([[.1, 5], [.4, 1], [.4, 4], [.7, 2], [.9, 3], [1, 0]])
       >>> targets = np.array([[False], [False], [False], [True], [True], [True]])
       >>> best_thresholds(inputs, targets).values.tolist()
@@ -162,8 +165,8 @@ def best_thresholds(
 
 
 def unit_thresholds(
-    activations,
-    predictions,
+    activations: ArrayLike,
+    predictions: ArrayLike,
     num_classes: int,
     *,
     memory_budget: int = 2**29,
@@ -216,8 +219,8 @@ def unit_thresholds(
 
 
 def most_informative_positions(
-    activations,
-    predictions,
+    activations: ArrayLike,
+    predictions: ArrayLike,
     num_classes: int,
     *,
     memory_budget: int = 2**29,
@@ -229,7 +232,8 @@ def most_informative_positions(
       activations: [E, H', W', u] of a convolution.
       predictions: [E] integers in 0..k-1.
       num_classes: k.
-      memory_budget, mesh: as in `unit_thresholds`.
+      memory_budget: as in `unit_thresholds`.
+      mesh: as in `unit_thresholds`.
 
     Returns:
       [u, 2] row and column; on a tie the first in row-major order.
@@ -264,8 +268,8 @@ def first_of_largest(gains: np.ndarray, num_examples: int, num_classes: int) -> 
 
 
 def binarize_targets(
-    activations,
-    predictions,
+    activations: ArrayLike,
+    predictions: ArrayLike,
     num_classes: int,
     *,
     memory_budget: int = 2**29,
@@ -281,14 +285,14 @@ def binarize_targets(
       mesh: devices to divide the units among, as in `best_thresholds`.
 
     Returns:
-      targets [E, u] booleans, `activations >= thresholds`, and thresholds [u]: NaN for a constant
+      targets [E, u] booleans, `activations >= thresholds`, and thresholds [u], NaN for a constant
       unit, which is never on.
 
     Raises:
       ValueError: where shapes disagree, activations are not finite, labels out of range or
         memory_budget below 1.
 
-    Example:
+    Examples:
       >>> targets, thresholds = binarize_targets(np.array([[.1], [.9], [.8]]), [0, 1, 1], 2)
       >>> targets[:, 0].tolist(), thresholds.tolist()
       ([False, True, True], [0.8])
@@ -299,7 +303,7 @@ def binarize_targets(
     return np.asarray(activations) >= thresholds, thresholds
 
 
-def softmax_targets(predictions, num_classes: int) -> np.ndarray:
+def softmax_targets(predictions: ArrayLike, num_classes: int) -> np.ndarray:
     """When is each softmax unit "on": when its class is the one predicted.
 
     Args:

@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Quickstart
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/quickstart.ipynb)
+# [Open in Colab](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/quickstart.ipynb)
 #
 # You train a small network, get rules that say when its units are on, check one of them by hand on
 # one example, and see how true it is. It takes about half a minute on two CPU cores.

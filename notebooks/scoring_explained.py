@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Scoring explained
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/scoring_explained.ipynb)
+# [Open in Colab](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/scoring_explained.ipynb)
 #
 # From the literals of one unit to the errors of all its candidate rules, to the few rules worth
 # having, to the one that is chosen.

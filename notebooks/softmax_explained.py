@@ -15,7 +15,7 @@
 # %% [markdown]
 # # A softmax layer explained
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/softmax_explained.ipynb)
+# [Open in Colab](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/softmax_explained.ipynb)
 #
 # Rules for the ten answers of a network that reads digits, pictures of what their literals stand
 # for, and a rule at work: where the network is right, and where it is wrong.

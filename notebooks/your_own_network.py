@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Your own network
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/your_own_network.ipynb)
+# [Open in Colab](https://colab.research.google.com/github/mofn-jax/mofn_jax/blob/main/notebooks/your_own_network.ipynb)
 #
 # Rules of networks that you wrote and trained yourself: in Linen, a ResNet in NNX, a small
 # transformer; of a network from another framework, of which you only have arrays; and of any black

@@ -97,7 +97,7 @@ def provable_literals(
     Raises:
       ValueError: num_inputs below 1, exact_literals out of range, unknown signs.
 
-    Example:
+    Examples:
       >>> [provable_literals(num_inputs) for num_inputs in (16, 128, 784)]
       [16, 3, 2]
     """

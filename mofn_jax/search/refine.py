@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
@@ -25,8 +26,8 @@ _LENGTHS = (15, 20, 30, 40, 60, 80, 100, 128, 192, 256)
 
 def refine_front(
     front: RuleFront,
-    inputs,
-    targets,
+    inputs: ArrayLike,
+    targets: ArrayLike,
     *,
     refine_literals: int = 60,
     memory_budget: int = 2**29,
@@ -53,7 +54,7 @@ def refine_front(
       ValueError: not a front, inputs or targets of another shape than its, inputs not finite,
         targets not boolean, refine_literals or memory_budget below 1.
 
-    Example:
+    Examples:
       >>> from mofn_jax.literals import Literals
       >>> inputs, targets = np.array([[0.1], [0.4], [0.7]]), np.array([[False], [True], [True]])
       >>> literals = Literals(np.array([0]), np.array([0.7]), np.array([False]))

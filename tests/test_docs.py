@@ -1,4 +1,5 @@
-"""The README's table of frameworks: each line does what it says."""
+"""Documentation: every public name has a page, links lead somewhere, and of the table of frameworks
+each line does what it says."""
 
 import re
 from pathlib import Path
@@ -15,9 +16,12 @@ from foreign import drawn
 
 import mofn_jax as mofn
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 LINES = re.findall(
-    r"^\| ([^|]+) \| `(layers? = mofn.*|answers = mofn.*)` \|$", README, re.MULTILINE
+    r"^\| ([^|]+) \| `(layers? = mofn.*|answers = mofn.*)` \|$",
+    (ROOT / "docs/your_network.md").read_text(),
+    re.MULTILINE,
 )
 INPUTS = np.random.default_rng(0).standard_normal((30, 6)).astype(np.float32)
 KERNEL = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
@@ -121,3 +125,22 @@ def test_a_line_of_the_table(name, line):
     assert len(layers) == (2 if "layers" in namespace else 1)
     for layer in layers:
         assert len(mofn.explain_layer(layer, betas=[0.1], search="weight_order").at(beta=0.1)) > 0
+
+
+def test_every_public_name_has_a_page():
+    pages = sorted((ROOT / "docs/api").glob("*.md"))
+    named = re.findall(
+        r"^::: mofn_jax\.(\w+)$", "\n".join(p.read_text() for p in pages), re.MULTILINE
+    )
+    assert sorted(named) == sorted(mofn.__all__)
+    assert [page.name for page in pages] == sorted(
+        re.findall(r"api/(\w+\.md)", (ROOT / "mkdocs.yml").read_text())
+    )
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    assert len(README.splitlines()) <= 120
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
+    assert len(links) > 10
+    for link in links:
+        assert (ROOT / link).exists(), link
