@@ -235,17 +235,21 @@ def explain(
         others = f"held out {len(held_out)}"
     found_on = f"found on {len(examples)} training examples, {others}"
     print(f"\n{found_on}")
-    write_report(
-        workdir / "report.html",
+    if held_out is None:
+        shown = mofn.Split(examples, dataset.train.labels[: len(examples)])
+    else:  # of a complete table, what was left of it
+        shown = mofn.Split(held_out, dataset.test.labels[-len(held_out) :])
+    page = report_page(
         network,
         params,
-        examples if held_out is None else held_out,
+        shown,
         dataset.names,
         results,
         answers,
         title=f"{dataset.name}: {type(network).__name__}, {options.activation}",
         about=f"Rules of a network that learned {dataset.name}, {found_on}.",
     )
+    outputs.write_text(workdir / "report.html", page)
     text = "".join(f"about {about}, {answer}\n\n" for about, answer in answers.items())
     outputs.write_text(workdir / "answers.txt", text)
     print("\nthe network as a whole, as the rules of all classes answer together:")
@@ -256,32 +260,32 @@ def explain(
     print(f"open first: {workdir / 'report.html'}")
 
 
-def write_report(
-    path: Path,
+def report_page(
     network: nn.Module,
     params: Any,
-    inputs: np.ndarray,
+    examples: mofn.Split,
     names: mofn.Names,
     results: Sequence[mofn.LayerRules],
     answers: Mapping[str, mofn.Answers],
     **texts: str,
-) -> None:
-    """Writes the page of a network's rules, with some of these inputs as its examples."""
-    shown = inputs[examples_to_show(inputs)]
+) -> str:
+    """The page of a network's rules, which shows some of these examples; texts as `report_html`."""
+    keep = examples_to_show(examples.inputs)
+    shown = examples.inputs[keep]
     layers = (
         layer
         for result in results  # one at a time
         for layer in mofn.capture_layers(network, params, shown, layers=[result.name], names=names)
     )
-    page = mofn.report_html(
+    return mofn.report_html(
         results,
         layers,
-        pictures=shown if shown.ndim == 4 and shown.shape[-1] in (1, 3) else None,
+        inputs=shown,
+        labels=examples.labels[keep],
         class_names=names.classes,
-        answers=answers,
+        answers={name: one for name, one in answers.items() if name.startswith("its inputs")},
         **texts,
     )
-    outputs.write_text(path, page)
 
 
 def answers_of_network(
@@ -312,8 +316,9 @@ def answers_of_network(
         if side is not None
     )
     answers = {}
-    # Of a table, short ones too, which say in its own words what the network goes by.
-    lengths = {"its inputs": 30, **({"its inputs, shortly": 3} if inputs[0].ndim == 2 else {})}
+    lengths = {"its inputs": 30}
+    if inputs[0].ndim == 2:  # a table: in its own words, shortly too, what the network goes by
+        lengths = {"its inputs, shortly": 3, **lengths}
     for about, length in lengths.items():
         bar.start("inputs", layer.activations.shape[1])
         answers[about] = mofn.explain_predictions(

@@ -163,7 +163,10 @@ def load_layer(options: flags.FlagValues) -> mofn.Layer:
                 f"outputs: predict class {predictions.max()}, but weights have {num_units} units "
                 f"({options.outputs})"
             )
-        activations = (predictions[:, None] == np.arange(num_units)).astype(np.float32)
+        activations = load_array("outputs", options.outputs)
+        if activations.shape != (num_examples, num_units):  # of classes, or of another shape
+            classes = np.arange(num_units) if num_units > 1 else 1  # one logit is the second's
+            activations = (predictions[:, None] == classes).astype(np.float32)
     elif options.activations is None:
         raise ValueError("activations: needed for a hidden layer")
     else:

@@ -58,10 +58,10 @@ class CheckedRule(NamedTuple):
         text = "on" if self.says else "off"
         if self.to_turn is None:
             return f"{text}, always"
-        what = "fail" if self.says else "hold"
+        turned = f"{self.to_turn} of those failed" if self.says else f"{self.to_turn} more held"
         return (
             f"{text}, {self.num_holding} of {len(self.literals)} hold, {self.rule.m} needed; it "
-            f"would turn if {self.to_turn} more would {what}"
+            f"would turn if {turned}"
         )
 
 
@@ -116,7 +116,7 @@ def explain_example(rules: Sequence[Rule], inputs: ArrayLike) -> ExampleExplanat
       >>> literals = (Literal(2, 0.5, False, name="age"), Literal(0, 0.1, True))
       >>> print(explain_example([Rule(3, 2, literals, 0.008, 0.1, 0.1)], [0.2, 0, 0.7]))
       0 of 1 rules say on
-      unit 3: off, 1 of 2 hold, 2 needed; it would turn if 1 more would hold
+      unit 3: off, 1 of 2 hold, 2 needed; it would turn if 1 more held
         holds  age >= 0.5: it is 0.7
         fails  x0 < 0.1: it is 0.2
     """

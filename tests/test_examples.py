@@ -30,7 +30,7 @@ def test_each_literal_with_its_value_in_the_tables_own_units():
     assert (checked.says, checked.num_holding, checked.to_turn) == (True, 2, 1)
     assert str(found).splitlines() == [
         "1 of 1 rules say on: unit 3",
-        "unit 3: on, 2 of 3 hold, 2 needed; it would turn if 1 more would fail",
+        "unit 3: on, 2 of 3 hold, 2 needed; it would turn if 1 of those failed",
         "  holds  x2 < 1.5: it is 1",
         "  holds  x1 >= -1: it is 0",
         "  fails  age <b> >= 45: it is 42.5",

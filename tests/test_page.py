@@ -1,13 +1,11 @@
 """The report: what is in the page, and, in a real browser without a network, what it shows."""
 
 import base64
-import io
 import os
 import re
 from pathlib import Path
 
 import jax
-import matplotlib.image
 import numpy as np
 import pytest
 from content import page_data
@@ -36,7 +34,7 @@ class Case:
             names=dataset.names,
             positions=positions,
         )
-        self.inputs = others[::2]
+        self.inputs, self.labels = others[::2], dataset.test.labels[:90:2]
         self.layers = mofn.capture_layers(network, params, self.inputs, names=dataset.names)
         self.texts = {"class_names": dataset.class_names, **texts}
 
@@ -48,13 +46,29 @@ class Case:
 def digits():
     dataset = mofn.load_dataset("digits")
     case = Case(dataset, mofn.CNN(num_classes=10, activation="relu"), title="digits")
-    case.texts["pictures"] = case.inputs
+    case.texts |= {"inputs": case.inputs, "labels": case.labels}
     return case
 
 
 @pytest.fixture(scope="module")
 def table():
-    return Case(mofn.load_dataset("breast_cancer"), mofn.MLP(num_classes=2, activation="tanh"))
+    dataset = mofn.load_dataset("breast_cancer")
+    case = Case(dataset, mofn.MLP(num_classes=2, activation="tanh"))
+    predictions = case.layers[-1].predictions
+    answers = mofn.explain_predictions(
+        case.inputs, predictions, num_classes=2, names=dataset.names, max_literals=3, search="exact"
+    )
+    case.texts |= {"inputs": case.inputs, "answers": {"its inputs": answers}}
+    return case
+
+
+def numbers(packed, columns):
+    return decoded(packed["packed"], f"f{packed['bytes']}", columns)
+
+
+def literal_text(run, i):
+    column, negated, _, shown = run["literals"][i]
+    return f"{run['inputs'][column][0]} {'<' if negated else '>='} {shown}"
 
 
 def decoded(text, dtype, columns):
@@ -69,12 +83,12 @@ def test_page_holds_the_rules_and_what_they_say_on_its_examples(which, request):
     for layer, result, captured in zip(data["layers"], case.results, case.layers, strict=True):
         assert len(layer["rows"]) == len(layer_rows(result)) == 3
         (run,) = layer["runs"]
-        values = decoded(run["values"], "f4" if run["bytes"] == 4 else "f8", len(run["inputs"]))
+        values = numbers(run["values"], len(run["inputs"]))
         on = decoded(layer["on"], np.uint8, len(layer["units"])) == 1
-        assert len(values) == len(on) == len(layer["examples"])
-        if layer["places"] is None:
+        assert len(values) == len(on) == len(case.inputs) == len(data["numbers"])
+        if not layer["every_position"]:
             targets, _ = mofn.layer_targets(captured, None, result.thresholds)
-            assert np.array_equal(on, targets[layer["examples"]])
+            assert np.array_equal(on, targets)
             says = [mofn.evaluate_rules(rules, captured.inputs) for rules in result.choices]
         for index, (unit, rules) in enumerate(
             zip(layer["units"], rules_by_unit(result), strict=True)
@@ -88,7 +102,7 @@ def test_page_holds_the_rules_and_what_they_say_on_its_examples(which, request):
                     one
                     for one in unit["rules"]
                     if one["m"] == rule.m
-                    and [run["literals"][i][3] for i in one["literals"]]
+                    and [literal_text(run, i) for i in one["literals"]]
                     == list(map(str, rule.literals))
                 ]
                 measures = [shown[name] for name in ("error", "held_out", "bound", "complexity")]
@@ -98,14 +112,13 @@ def test_page_holds_the_rules_and_what_they_say_on_its_examples(which, request):
                     rule.held_out_bound,
                     rule.complexity,
                 ]
-                if layer["places"] is None:
-                    literals = [run["literals"][i] for i in shown["literals"]]
-                    holding = sum(
-                        ((values[:, i] >= t) != negated for i, negated, t, _ in literals),
-                        np.zeros(len(values), int),
-                    )
+                if not layer["every_position"]:
+                    holding = np.zeros(len(values), int)
+                    for i in shown["literals"]:
+                        column, negated, threshold, _ = run["literals"][i]
+                        holding += (values[:, column] >= np.float32(threshold)) != negated
                     which = next(i for i, some in enumerate(result.choices) if some[index] in same)
-                    assert np.array_equal(holding >= rule.m, says[which][layer["examples"], index])
+                    assert np.array_equal(holding >= rule.m, says[which][:, index])
 
 
 def test_values_are_shown_in_the_tables_own_units(table):
@@ -113,11 +126,11 @@ def test_values_are_shown_in_the_tables_own_units(table):
     layer = page_data(table.html())["layers"][0]
     (run,) = layer["runs"]
     names = list(dataset.feature_names)
-    values = decoded(run["values"], "f4", len(run["inputs"]))
+    values = numbers(run["values"], len(run["inputs"]))
     for column, (name, offset, scale) in enumerate(run["inputs"]):
         expected = mofn.load_dataset("breast_cancer").feature_scaling[names.index(name)]
         assert [offset, scale] == expected.tolist()
-        assert np.array_equal(values[:, column], table.inputs[layer["examples"], names.index(name)])
+        assert np.array_equal(values[:, column], table.inputs[:, names.index(name)])
 
 
 def test_frames_are_the_patches_that_units_read(digits):
@@ -128,52 +141,28 @@ def test_frames_are_the_patches_that_units_read(digits):
     assert np.allclose(second["frames"][1 * 4 + 3], [3 / 6, 1 / 6, 3 / 6, 3 / 6], atol=1e-4)
     assert all(layer["frames"] is None for layer in others)
     (run,) = first["runs"]
-    values = decoded(run["values"], "f4", len(run["inputs"]))
-    for row in range(0, len(values), 97):
-        y, x = divmod(first["places"][row], 6)
-        patch = digits.inputs[first["examples"][row], y : y + 3, x : x + 3, 0]
+    values = numbers(run["values"], len(run["inputs"]))
+    for row in range(len(values)):
+        y, x = divmod(first["positions"][row], 6)
+        patch = digits.inputs[row, y : y + 3, x : x + 3, 0]
         assert np.isin(values[row], patch).all()
-
-
-def test_frames_where_padding_reaches_outside():
-    network = mofn.CNN(num_classes=2, activation="relu", padding="SAME")
-    inputs = np.zeros((1, 8, 8, 1), np.float32)
-    params = network.init(jax.random.key(0), inputs)
-    layer = mofn.capture_layers(network, params, inputs)[0]
-    frames = page._frames(layer)
-    assert len(frames) == 64
-    assert frames[0].tolist() == [-1 / 8, -1 / 8, 3 / 8, 3 / 8]
 
 
 def test_units_at_their_own_positions_each_have_their_own_inputs():
     dataset = mofn.load_dataset("digits")
     case = Case(dataset, mofn.CNN(num_classes=10, activation="relu"), "most_informative")
-    first = page_data(case.html(pictures=case.inputs))["layers"][0]
-    assert first["each_its_own_place"]
-    assert len(first["runs"]) == len(first["places"]) == len(first["units"]) == 32
+    first = page_data(case.html(inputs=case.inputs))["layers"][0]
+    assert not first["every_position"]
+    assert len(first["runs"]) == len(first["positions"]) == len(first["units"]) == 32
     result, layer = case.results[0], case.layers[0]
     rules = result.choices[0]
     targets, _ = mofn.layer_targets(
         layer, np.array([rule.position for rule in rules]), result.thresholds
     )
     on = decoded(first["on"], np.uint8, 32) == 1
-    assert np.array_equal(on, targets[first["examples"]])
-
-
-def test_pictures_lie_side_by_side_and_large_ones_are_made_smaller():
-    pictures = np.zeros((5, 130, 70, 1), np.float32)
-    pictures[3] = 1
-    sprite = page._sprite(pictures, 5)
-    assert (sprite["columns"], sprite["rows"]) == (3, 2)
-    assert (sprite["height"], sprite["width"]) == (43, 23)
-
-    image = matplotlib.image.imread(io.BytesIO(base64.b64decode(sprite["png"])))
-    assert image.shape[:2] == (2 * 43, 3 * 23)
-    assert image[43:, :23, 0].min() == 1
-    assert image[..., 0].sum() == 43 * 23
-    assert len(page.examples_to_show(np.zeros((5000, 28, 28, 1)))) == 1000
-    assert len(page.examples_to_show(np.zeros((5000, 300, 300, 3)))) == 2**20 // (60 * 60 * 3)
-    assert page.examples_to_show(np.zeros((3, 4))).tolist() == [0, 1, 2]
+    assert np.array_equal(on, targets)
+    places = [np.ravel_multi_index(rule.position, (6, 6)) for rule in rules]
+    assert first["positions"] == places
 
 
 def test_texts_of_users_are_texts():
@@ -200,6 +189,23 @@ def test_page_asks_no_network(digits):
     assert "@import" not in html
 
 
+def test_examples_are_as_many_as_there_is_room_for(digits, monkeypatch):
+    everything = page_data(digits.html())
+    assert everything["numbers"] == list(range(45))
+    assert everything["labels"] == digits.labels.tolist()
+    assert everything["predictions"] == digits.layers[-1].predictions.tolist()
+    monkeypatch.setattr(page, "_VALUE_BYTES", 160_000)
+    data = page_data(digits.html())
+    numbers = data["numbers"]
+    assert 32 <= len(numbers) < 45
+    assert (numbers[0], numbers[-1]) == (0, 44)
+    assert data["predictions"] == digits.layers[-1].predictions[numbers].tolist()
+    sizes = [len(layer["runs"][0]["values"]["packed"]) * 3 / 4 for layer in data["layers"]]
+    assert sum(sizes) < 160_000
+    monkeypatch.setattr(page, "_VALUE_BYTES", 1)
+    assert len(page_data(digits.html())["numbers"]) == 32
+
+
 def test_of_many_units_the_first_are_shown(table, monkeypatch):
     monkeypatch.setattr(page, "MOST_UNITS", 5)
     layer = page_data(table.html())["layers"][0]
@@ -215,10 +221,33 @@ def test_refusals(table):
         mofn.report_html(table.results[:1], table.layers)
     with pytest.raises(ValueError, match=r"layers\[0\]: expected 'dense_0'"):
         mofn.report_html(table.results, table.layers[::-1])
-    with pytest.raises(ValueError, match="pictures: expected shape"):
-        table.html(pictures=np.zeros((3, 8, 8)))
-    with pytest.raises(ValueError, match="class_names"):
-        table.html(class_names=[1, 2])
+    with pytest.raises(ValueError, match="inputs: expected 45 examples, got 3"):
+        table.html(inputs=np.zeros((3, 30)))
+    with pytest.raises(ValueError, match="inputs: needed with answers"):
+        table.html(inputs=None)
+    with pytest.raises(ValueError, match=r"answers\['its inputs'\]: are not about the 1 inputs"):
+        table.html(inputs=np.zeros((45, 1)))
+    with pytest.raises(ValueError, match="labels"):
+        table.html(labels=[0, 1])
+    for names in ([1, 2], ["no"]):
+        with pytest.raises(ValueError, match="class_names: "):
+            table.html(class_names=names)
+    with pytest.raises(ValueError, match="layers: expected one for each of results"):
+        mofn.report_html(table.results, None)
+    with pytest.raises(ValueError, match="results: expected the same betas and lengths"):
+        mofn.report_html([table.results[0], table.results[1]._replace(by_length={})], table.layers)
+    fewer = table.layers[0]._replace(
+        weights=table.layers[0].weights[:20],
+        inputs=table.layers[0].inputs[:, :20],
+        input_names=None,
+        input_scaling=None,
+    )
+    with pytest.raises(ValueError, match=r"layers\[0\]: expected 'dense_0', dense, of 30 inputs"):
+        mofn.report_html(table.results, [fewer, table.layers[1]])
+    with pytest.raises(ValueError, match=r"answers\['x'\]: expected an? Answers"):
+        table.html(answers={"x": 3})
+    with pytest.raises(ValueError, match="title"):
+        table.html(title=None)
 
 
 @pytest.fixture(scope="module")
@@ -279,9 +308,8 @@ def test_browser_shows_the_layers(show, digits):
     assert browser.title == css(browser, "h1")[0].text == "digits"
     heads, *lines = cells(browser, "#layer-table")
     assert [line[0] for line in lines] == [result.name for result in digits.results]
-    for choice, option in ((None, "readable"), (0.03, "beta 0.03")):
-        for button in css(browser, f"#choice option[value='{option}']"):
-            button.click()
+    for choice, option in ((None, 1), (0.03, 2)):
+        css(browser, f"#choice option:nth-child({option})")[0].click()
         _, *lines = cells(browser, "#layer-table")
         for result, line in zip(digits.results, lines, strict=True):
             rows = [row for row in layer_rows(result) if row.beta == choice]
@@ -316,7 +344,7 @@ def test_browser_slider_shows_each_rule(show, digits):
     seen, errors = [], []
     for _ in range(count):
         text = browser.find_element("id", "rule-text").text
-        literals = [item.text for item in css(browser, "#literals strong")]
+        literals = [item.get_attribute("textContent") for item in css(browser, "#literals strong")]
         measures = dict(
             zip(
                 [item.text for item in css(browser, "#measures dt")],
@@ -344,21 +372,38 @@ def test_browser_sorts_and_searches_by_keyboard(show, digits):
     column = cells(browser, "#unit-table")[0].index("held-out error")
 
     def shares():
-        return [float(line[column].rstrip("%")) for line in cells(browser, "#unit-table")[1:]]
+        texts = [line[column] for line in cells(browser, "#unit-table")[1:]]
+        known = [float(text.rstrip("%")) for text in texts if text != "–"]
+        assert texts[len(known) :] == ["–"] * (len(texts) - len(known))  # constant units come last
+        return known
 
     for state in ("ascending", "descending"):
         css(browser, "#unit-table th button")[column].send_keys(Keys.ENTER)
         assert css(browser, "#unit-table th")[column].get_attribute("aria-sort") == state
         assert shares() == sorted(shares(), reverse=state == "descending")
+        assert len(shares()) > 100
         assert browser.switch_to.active_element.text.startswith("held-out error")
     css(browser, "#search")[0].send_keys("softmax class")
     assert css(browser, "#found")[0].text == "10 of 234 units"
     css(browser, "#search")[0].send_keys(" 7")
-    css(browser, "#unit-table td button")[0].send_keys(Keys.ENTER)
+    (button,) = css(browser, "#unit-table td button")
+    assert button.get_attribute("tabindex") == "0"
+    button.send_keys(Keys.ENTER)
     assert browser.switch_to.active_element.get_attribute("id") == "unit-title"
     assert browser.switch_to.active_element.text == "softmax class 7"
     assert css(browser, "#unit-table tr[aria-current=true]")
     assert browser.current_url.endswith("#softmax:7")
+    # Of many rows one is reached by Tab, the others by arrows; next is what stands below.
+    css(browser, "#search")[0].clear()
+    css(browser, "#search")[0].send_keys("softmax class")
+    css(browser, "#unit-table th button")[0].send_keys(Keys.ENTER)
+    buttons = css(browser, "#unit-table td button")
+    assert [one.get_attribute("tabindex") for one in buttons].count("0") == 1
+    buttons[2].send_keys(Keys.ARROW_DOWN)
+    assert browser.switch_to.active_element.text == "3"
+    css(browser, "#unit-table th button")[0].send_keys(Keys.ENTER)  # the last one first
+    css(browser, "#after")[0].click()
+    assert css(browser, "#unit-title")[0].text == "softmax class 6"
 
 
 @pytest.mark.parametrize("which", ["digits", "table"])
@@ -368,29 +413,75 @@ def test_browser_says_why(which, show, request):
     result, layer = case.results[-1], case.layers[-1]
     row = readable_row(result)
     rules = result.at(beta=row.beta, max_literals=row.max_literals)
+    explained = [(rules, layer.inputs)]
+    if "answers" in case.texts:
+        explained.append((case.texts["answers"]["its inputs"].rules, case.inputs))
     for example in (0, 7, 11):
         css(browser, "#example-strip button")[example].click()
-        why = mofn.explain_example(rules, layer.inputs[example])
-        lines = css(browser, "#why details")
-        assert len(lines) == len(rules)
-        for checked, line in zip(why.rules, lines, strict=True):
-            name, said = line.find_element("tag name", "summary").text.split(": ", 1)
-            assert name == (checked.rule.unit_name or f"unit {checked.rule.unit}")
-            assert said.startswith("on" if checked.says else "off")
-            if checked.to_turn is not None:
-                assert f"{checked.num_holding} of {len(checked.literals)} hold" in said
-                assert f"if {checked.to_turn} more" in said
-            texts = [
-                item.get_attribute("textContent") for item in line.find_elements("tag name", "li")
-            ]
-            for literal, text in zip(checked.literals, texts, strict=True):
-                assert text.startswith(f"{literal.literal}: it is ")
-                assert text.endswith("holds" if literal.holds else "fails")
-                value = float(text.split("it is ")[1].split(",")[0])
-                assert value == pytest.approx(literal.value, rel=1e-3)
-        on = len(why.saying_on)
-        conclusion = css(browser, "#why p")[0].text
-        assert ("leave the answer open" in conclusion) == (on != 1)
+        heads = css(browser, "#why h4")
+        for head, (some, inputs) in zip(heads, explained, strict=True):
+            why = mofn.explain_example(some, inputs[example])
+            lines = browser.execute_script(
+                """const lines = [];
+                for (let next = arguments[0].nextElementSibling; next && next.tagName === "DETAILS";
+                    next = next.nextElementSibling) lines.push(next);
+                return lines""",
+                head,
+            )
+            assert len(lines) == len(some)
+            for checked, line in zip(why.rules, lines, strict=True):
+                name, said = line.find_element("tag name", "summary").text.split(": ", 1)
+                assert name == (checked.rule.unit_name or f"unit {checked.rule.unit}")
+                assert said.replace(":", ",", 1) == checked._verdict()
+                texts = [
+                    item.get_attribute("textContent")
+                    for item in line.find_elements("tag name", "li")
+                ]
+                for literal, text in zip(checked.literals, texts, strict=True):
+                    assert text.startswith(f"{literal.literal}: it is ")
+                    assert text.endswith("holds" if literal.holds else "fails")
+                    value = float(text.split("it is ")[1].split(",")[0])
+                    assert value == pytest.approx(literal.value, rel=1e-3)
+            assert ("leave the answer open" in head.text) == (len(why.saying_on) != 1)
+
+
+def test_browser_shows_where_rules_and_network_differ(show, digits):
+    result, layer = digits.results[-1], digits.layers[-1]
+    row = readable_row(result)
+    rules = result.at(beta=row.beta, max_literals=row.max_literals)
+    says = mofn.evaluate_rules(rules, layer.inputs)
+    agree = (says.sum(1) == 1) & (says.argmax(1) == layer.predictions)
+    browser = show(digits.html())
+    css(browser, "#only-open")[0].click()
+    shown = css(browser, "#example-strip button")
+    assert [int(one.get_attribute("data-example")) for one in shown] == list(
+        np.flatnonzero(~agree)[:24]
+    )
+
+
+def test_browser_follows_a_literal_to_its_unit_and_keeps_the_example(show, digits):
+    from selenium.webdriver.common.keys import Keys
+
+    answer = np.bincount(digits.layers[-1].predictions).argmax()
+    browser = show(digits.html(), fragment=f"#softmax:{answer}")
+    assert browser.execute_script("return scrollY") > 0  # the unit that the address names
+    browser.find_element("id", "rule").send_keys(Keys.END)
+    css(browser, "#strips button")[0].click()
+    chosen = css(browser, "#chosen-example")[0].text.split(",")[0]
+    link = css(browser, "#literals button.link")[0]
+    unit = re.match(r"dense_0\[(\d+)\]", link.text)[1]
+    link.click()
+    assert css(browser, "#unit-title")[0].text.startswith(f"dense_0 unit {unit}")
+    assert browser.current_url.endswith(f"#dense_0:{unit}")
+    assert css(browser, "#chosen-example")[0].text.startswith(chosen)
+    # And one layer further in, where inputs are pooled.
+    varies = np.flatnonzero(digits.results[2].front.on_counts % 200)[0]
+    browser = show(digits.html(), fragment=f"#dense_0:{varies}")
+    browser.find_element("id", "rule").send_keys(Keys.END)
+    link = css(browser, "#literals button.link")[0]
+    unit = re.match(r"pooled conv_1\[(\d+)\]", link.text)[1]
+    link.click()
+    assert css(browser, "#unit-title")[0].text.startswith(f"conv_1 unit {unit}")
 
 
 def test_browser_shows_which_examples_a_rule_gets_wrong(show, digits):
@@ -401,13 +492,14 @@ def test_browser_shows_which_examples_a_rule_gets_wrong(show, digits):
     says = mofn.evaluate_rules([rule], layer.inputs)[:, 0]
     on = layer.predictions == 3
     heads = [head.text for head in css(browser, "#strips h4")]
-    assert f"({(says & ~on).sum()} of {len(on)} shown)" in heads[1]
-    assert f"({(~says & on).sum()} of {len(on)} shown)" in heads[2]
+    assert f"(on {(says & ~on).sum()} of the {len(on)} examples" in heads[1]
+    assert f"(on {(~says & on).sum()} of the {len(on)} examples" in heads[2]
     button = css(browser, "#strips button")[0]
     button.click()
     best = int(np.argmax(layer.activations[:, 3]))
     assert f"example {best}," in css(browser, "#chosen-example")[0].text
     assert len(css(browser, "#literals .holds, #literals .fails")) == len(rule.literals)
+    assert browser.switch_to.active_element.get_attribute("data-example") == str(best)
 
 
 @pytest.mark.parametrize("which", ["digits", "table"])
@@ -427,3 +519,57 @@ def test_browser_names_all_controls(show, digits):
     )
     assert unnamed == []
     assert css(browser, "html")[0].get_attribute("lang") == "en"
+
+
+def test_browser_on_one_logit(show):
+    """Its rule is about the second of two classes: off is the first one's answer, not none."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((40, 3)).astype(np.float32)
+    weights = np.array([[2.0], [0.0], [0.0]], np.float32)
+    logits = inputs @ weights
+    layer = mofn.layer_from_arrays(
+        "softmax",
+        weights,
+        inputs,
+        logits,
+        (logits[:, 0] > 0).astype(int),
+        kind="softmax",
+        names=mofn.Names(classes=("no", "yes")),
+    )
+    result = mofn.explain_layer(layer, betas=[0.0, 0.1, 0.1 + 1e-12])
+    (rule,) = result.at(beta=0.0)
+    assert rule.error == 0
+    browser = show(mofn.report_html([result], [layer], class_names=["no", "yes"]))
+    css(browser, "#choice option:nth-child(2)")[0].click()
+    captions = [one.text.split("\n")[1] for one in css(browser, "#example-strip button")]
+    says = ["yes" if logit > 0 else "no" for logit in logits[:24, 0]]
+    assert captions == [f"{one}; rules: {one}" for one in says]
+    css(browser, "#only-open")[0].click()
+    assert css(browser, "#example-strip button") == []
+
+
+def test_browser_shows_many_pictures(show, table):
+    """Chromium drops a property of more than 2 MB: the picture of all pictures is none."""
+    pictures = np.random.default_rng(0).random((45, 64, 64, 3))
+    browser = show(table.html(inputs=np.repeat(pictures, 8, 2)[:, :, :64], answers=None))
+    size = browser.execute_async_script(
+        """const done = arguments[0], image = new Image();
+        image.onload = () => done([image.naturalWidth, image.naturalHeight]);
+        image.onerror = () => done("none");
+        const style = getComputedStyle(document.querySelector(".picture"));
+        image.src = style.backgroundImage.slice(5, -2)"""
+    )
+    assert size == [7 * 64, 7 * 64]
+
+
+def test_browser_in_another_page_and_at_a_bad_address(show, digits):
+    browser = show(digits.html(), fragment="#50%")
+    assert len(css(browser, "#layer-table tbody tr")) == 4
+    browser.execute_script(
+        """const frame = document.createElement("iframe");
+        frame.srcdoc = "<!doctype html>" + document.documentElement.outerHTML;
+        document.body.replaceChildren(frame)"""
+    )
+    browser.switch_to.frame(css(browser, "iframe")[0])
+    css(browser, "#after")[0].click()
+    assert css(browser, "#unit-title")[0].text == "softmax class 1"

@@ -64,8 +64,9 @@ def test_hidden_layer(arrays, capsys):
     printed = capsys.readouterr().out
     assert "found on 160 examples, held out 40" in printed
     assert f"open first: {arrays / 'run/report.html'}" in printed
-    (layer,) = page_data((arrays / "run/report.html").read_text())["layers"]
-    assert [layer["name"], len(layer["units"]), len(layer["examples"])] == ["first", 3, 40]
+    data = page_data((arrays / "run/report.html").read_text())
+    (layer,) = data["layers"]
+    assert [layer["name"], len(layer["units"]), len(data["numbers"])] == ["first", 3, 40]
     assert json.loads((arrays / "run/config.json").read_text())["seed"] == 0
 
 
