@@ -29,6 +29,7 @@ from experiments.array_files import load_array, load_names
 from experiments.extract import define_extraction_flags, extraction_options
 from experiments.progress import UnitBar
 from mofn_jax import checks, outputs
+from mofn_jax.layers import take_examples
 from mofn_jax.page import examples_to_show
 
 
@@ -212,15 +213,6 @@ def load_predictions(options: flags.FlagValues, num_examples: int) -> np.ndarray
             "outputs: expected [examples, classes], or classes from 0: "
             f"{str(error).removeprefix('outputs: ')} ({options.outputs})"
         ) from error
-
-
-def take_examples(layer: mofn.Layer, examples: np.ndarray) -> mofn.Layer:
-    """The layer on some of its examples."""
-    return layer._replace(
-        inputs=layer.inputs[examples],
-        activations=layer.activations[examples],
-        predictions=layer.predictions[examples],
-    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from mofn_jax.extraction import check_extraction, extract_layer
 from mofn_jax.fronts import RuleFront
 from mofn_jax.geometry import NotExplained
 from mofn_jax.layer_rules import LayerRules, Look, undecided_shares
-from mofn_jax.layers import Layer, check_layer, without_examples
+from mofn_jax.layers import Layer, check_layer, take_examples
 from mofn_jax.names import Names, check_names
 from mofn_jax.rules import select_rules
 from mofn_jax.sites import (
@@ -247,7 +247,7 @@ def _explain(
     )
     chosen = [select_rules(front, beta) for beta in betas]
     chosen += [select_rules(front, max_literals=length) for length in lengths]
-    look = Look(without_examples(layer), places, thresholds, held_out, positions, seed)
+    look = Look(take_examples(layer, np.arange(0)), places, thresholds, held_out, positions, seed)
     chosen = look.finished(chosen, other)
     undecided = None
     if layer.kind == "softmax" and num_units > 1:

@@ -186,11 +186,10 @@ def patches(layer: Layer, position: Sequence[int]) -> np.ndarray:
     return cut_pairs(layer, np.arange(num_examples), np.tile(position, (num_examples, 1)))
 
 
-def without_examples(layer: Layer) -> Layer:
-    """The layer on no examples: what it is, and none of what entered and left it."""
+def take_examples(layer: Layer, examples: np.ndarray) -> Layer:
+    """The layer on some of its examples, by their indices, or on none of them."""
     inputs, activations, predictions = (
-        np.empty((0, *array.shape[1:]), array.dtype)
-        for array in (layer.inputs, layer.activations, layer.predictions)
+        array[examples] for array in (layer.inputs, layer.activations, layer.predictions)
     )
     return layer._replace(inputs=inputs, activations=activations, predictions=predictions)
 

@@ -28,7 +28,7 @@ from mofn_jax.page_data import (
     shown_size,
     sprite,
 )
-from mofn_jax.report import rules_by_unit
+from mofn_jax.report import LayerRow, readable_row, rules_by_unit
 from mofn_jax.rules import Rule, format_body, unit_of
 from mofn_jax.sites import has_positions
 
@@ -168,7 +168,7 @@ def report_html(
         held_out=first.choices[0][0].held_out_error is not None,
         whole=answers or {},
         accuracy=accuracy,
-        chosen=_condition(first.choices[0][0]),
+        chosen=_condition(readable_row(results[-1])),
     )
 
 
@@ -198,6 +198,6 @@ def _check_layer_of(result: LayerRules, name: str, layer: Layer) -> Layer:
     return layer
 
 
-def _condition(rule: Rule) -> str:
-    """What is true of the rules chosen as this one was, in Python."""
-    return f"max_literals == {rule.max_literals}" if rule.beta is None else f"beta == {rule.beta}"
+def _condition(row: LayerRow) -> str:
+    """What is true of the rules of a row, in Python."""
+    return f"max_literals == {row.max_literals}" if row.beta is None else f"beta == {row.beta}"

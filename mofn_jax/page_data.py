@@ -16,7 +16,7 @@ from PIL import Image
 from mofn_jax import checks
 from mofn_jax.answers import Answers
 from mofn_jax.layer_rules import LayerRules
-from mofn_jax.layers import Layer
+from mofn_jax.layers import Layer, take_examples
 from mofn_jax.report import LayerRow, chosen_by, layer_rows, readable_row
 from mofn_jax.rules import Rule, inputs_needed, named_literals, unit_of
 from mofn_jax.sites import (
@@ -64,8 +64,12 @@ def answers_data(name: str, answers: Answers, inputs: np.ndarray | None) -> dict
         "name": name,
         "run": run,
         "units": [
-            {"name": rule.unit_name or str(rule.unit), "rules": of_unit}
-            for rule, of_unit in zip(answers.rules, rules, strict=True)
+            {
+                "name": rule.unit_name or str(rule.unit),
+                "rules": of_unit,
+                "log_odds": log_odds.tolist(),
+            }
+            for rule, of_unit, log_odds in zip(answers.rules, rules, answers.log_odds, strict=True)
         ],
     }
 
@@ -87,11 +91,7 @@ def layer_data(
     if first[0].position is not None:
         places = np.array([rule.position for rule in result.choices[0]])
     sizes = layer.activations.shape[1:-1]
-    seen = layer._replace(
-        inputs=layer.inputs[keep],
-        activations=layer.activations[keep],
-        predictions=layer.predictions[keep],
-    )
+    seen = take_examples(layer, keep)
     if every_position:
         pairs = draw_held_out_pairs(len(keep), num_positions(layer), seed=0)
         seen, positions = at_pairs(Batches.of(seen), pairs), pairs[:, 1]

@@ -299,6 +299,12 @@ def cells(browser, table):
     )
 
 
+def wait_for(holds):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(None, 10).until(lambda _: holds())
+
+
 def is_percent(text, share):
     return abs(float(text.rstrip("%")) - 100 * share) < 0.0501
 
@@ -406,6 +412,10 @@ def test_browser_sorts_and_searches_by_keyboard(show, digits):
     assert css(browser, "#unit-title")[0].text == "softmax class 6"
 
 
+def dataset_class(case, index):
+    return (case.texts["class_names"] or range(100))[index]
+
+
 @pytest.mark.parametrize("which", ["digits", "table"])
 def test_browser_says_why(which, show, request):
     case = request.getfixturevalue(which)
@@ -413,13 +423,14 @@ def test_browser_says_why(which, show, request):
     result, layer = case.results[-1], case.layers[-1]
     row = readable_row(result)
     rules = result.at(beta=row.beta, max_literals=row.max_literals)
-    explained = [(rules, layer.inputs)]
+    explained = [(rules, layer.inputs, None)]
     if "answers" in case.texts:
-        explained.append((case.texts["answers"]["its inputs"].rules, case.inputs))
+        answers = case.texts["answers"]["its inputs"]
+        explained.append((answers.rules, case.inputs, answers.answer(case.inputs)))
     for example in (0, 7, 11):
         css(browser, "#example-strip button")[example].click()
         heads = css(browser, "#why h4")
-        for head, (some, inputs) in zip(heads, explained, strict=True):
+        for head, (some, inputs, answered) in zip(heads, explained, strict=True):
             why = mofn.explain_example(some, inputs[example])
             lines = browser.execute_script(
                 """const lines = [];
@@ -442,7 +453,10 @@ def test_browser_says_why(which, show, request):
                     assert text.endswith("holds" if literal.holds else "fails")
                     value = float(text.split("it is ")[1].split(",")[0])
                     assert value == pytest.approx(literal.value, rel=1e-3)
-            assert ("leave the answer open" in head.text) == (len(why.saying_on) != 1)
+            if answered is None:
+                assert ("leave the answer open" in head.text) == (len(why.saying_on) != 1)
+            else:
+                assert f"answer {dataset_class(case, answered[example])}," in head.text
 
 
 def test_browser_shows_where_rules_and_network_differ(show, digits):
@@ -482,6 +496,10 @@ def test_browser_follows_a_literal_to_its_unit_and_keeps_the_example(show, digit
     unit = re.match(r"pooled conv_1\[(\d+)\]", link.text)[1]
     link.click()
     assert css(browser, "#unit-title")[0].text.startswith(f"conv_1 unit {unit}")
+    assert "Opened from its literal pooled conv_1[" in css(browser, "#unit-from")[0].text
+    browser.back()
+    wait_for(lambda: css(browser, "#unit-title")[0].text.startswith(f"dense_0 unit {varies}"))
+    assert css(browser, "#unit-from")[0].text == ""
 
 
 def test_browser_shows_which_examples_a_rule_gets_wrong(show, digits):

@@ -29,7 +29,7 @@ for (const layer of data.layers) {
 }
 for (const { run, units } of data.answers) {
   unpack(run);
-  for (const unit of units) unit.run = run;
+  for (const unit of units) Object.assign(unit, { run, rule: unit.rules[0] });
 }
 const examples = data.numbers.map((_, example) => example);
 // From the network's answers inwards.
@@ -37,7 +37,7 @@ const layers = [...data.layers].reverse();
 const units = layers.flatMap((layer) => layer.units);
 // The answers that the rules of the classes allow; of tokens each has its own.
 const softmax = layers.find((layer) => layer.kind === "softmax" && data.predictions && !layer.positions);
-const state = { choice: "readable", unit: null, rule: 0, example: null, examplesShown: EXAMPLES_AT_ONCE, listed: [] };
+const state = { choice: "readable", unit: null, rule: 0, from: null, example: null, examplesShown: EXAMPLES_AT_ONCE, listed: [] };
 
 const percent = (share, digits = 1) => (share === null ? "–" : `${(100 * share).toFixed(digits)}%`);
 const count = (number) => number.toLocaleString("en");
@@ -62,6 +62,8 @@ function displayed(run, literal, example) {
   const [, offset, scale] = run.inputs[literal[0]];
   return short(offset + scale * valueOf(run, literal, example));
 }
+// Of no errors at all of the constant rule there is nothing to better.
+const skill = (rule) => (rule.baseline ? 1 - (rule.held_out ?? rule.error) / rule.baseline : null);
 const isConstantRule = (rule) => rule.m === 0 || rule.m > rule.literals.length;
 function check(unit, rule, example) {
   const number = rule.literals.filter((id) => holds(unit.run, unit.run.literals[id], example)).length;
@@ -249,7 +251,7 @@ function literalText(literal, run) {
   const about = unitOfInput(name);
   const text = element("strong", { textContent: literal[3] });
   if (!about) return text;
-  return element("button", { type: "button", className: "link", title: `open ${about.title}`, onclick: () => { choose(about); at("unit-title").focus(); } }, text);
+  return element("button", { type: "button", className: "link", title: `open ${about.title}`, onclick: () => follow(literal, about) }, text);
 }
 function onExample(run, literal, example) {
   const does = holds(run, literal, example);
@@ -263,14 +265,14 @@ function showLayers() {
     numeric("held-out error", (row) => row.held_out_error, percent),
     numeric("constant rule", (row) => row.baseline_error, percent),
     numeric("skill", (row) => row.skill, (value) => value.toFixed(2)),
+    numeric("none on", (row) => row.none_on, percent),
+    numeric("several on", (row) => row.several_on, percent),
     numeric("≤ 1%", (row) => row.within_1_percent, percent),
     numeric("≤ 5%", (row) => row.within_5_percent, percent),
     numeric("literals", (row) => row.literals, (value) => value.toFixed(1)),
     { head: "rules chosen", value: (row) => row.chosen },
     numeric("complexity", (row) => row.complexity, (value) => value.toFixed(3)),
     numeric("error", (row) => row.error, percent),
-    numeric("none on", (row) => row.none_on, percent),
-    numeric("several on", (row) => row.several_on, percent),
     { head: "kind", value: (row) => row.kind },
     numeric("inputs", (row) => row.inputs, count),
     numeric("units", (row) => row.units, count),
@@ -311,6 +313,7 @@ function showUnits() {
     measure("held-out error", (rule) => rule.held_out, percent),
     measure("at most", (rule) => rule.bound, percent),
     measure("constant rule", (rule) => rule.baseline, percent),
+    measure("skill", skill, (value) => value.toFixed(2)),
     measure("M", (rule) => rule.m, String),
     measure("N", (rule) => rule.literals.length, String),
     measure("complexity", (rule) => rule.complexity, (value) => value.toFixed(3)),
@@ -336,13 +339,20 @@ function showPlace() {
   at("after").ariaDisabled = place < 0 ? !state.listed.length : place === state.listed.length - 1;
 }
 
-function choose(unit) {
-  Object.assign(state, { unit, rule: ruleAt(unit, state.choice) });
+function choose(unit, { from = null, isBack = false } = {}) {
+  Object.assign(state, { unit, rule: ruleAt(unit, state.choice), from });
+  const address = `#${encodeURIComponent(unit.layer.name)}:${unit.index}`;
   try {
-    history.replaceState(null, "", `#${encodeURIComponent(unit.layer.name)}:${unit.index}`);
+    if (from) history.pushState(null, "", address);
+    else if (!isBack) history.replaceState(null, "", address);
   } catch { /* within another page, such as a notebook, there is no address */ }
   showUnits();
   showUnit();
+}
+// From a literal to the unit that its input is; back by the browser's own button or the page's.
+function follow(literal, about) {
+  choose(about, { from: { literal, unit: state.unit } });
+  at("unit-title").focus();
 }
 function chooseExample(example) {
   state.example = example === state.example ? null : example;
@@ -357,7 +367,16 @@ function showUnit() {
   const what = layer.every_position ? "pairs of an example and a position" : "examples";
   at("unit-about").textContent = isConstant(unit)
     ? `It is always ${unit.on ? "on" : "off"}: a constant unit, there is nothing to explain.`
-    : `It is on for ${percent(unit.on)} of the ${count(layer.found_on)} ${what} on which its rules were found.`;
+    : `It is on for ${percent(unit.on)} of the ${count(layer.found_on)} ${what} on which its rules were found.` +
+      (layer.every_position ? " Below, each example is looked at in one place of its own, drawn at random." : "") +
+      (layer.every_position && sprite ? " The frame, and beside it what it holds: the patch that the unit reads there." : "");
+  at("unit-from").replaceChildren();
+  if (state.from) {
+    const { literal, unit: before } = state.from;
+    const back = element("button", { type: "button", textContent: `← ${before.title}`, onclick: () => { choose(before); at("unit-title").focus(); } });
+    at("unit-from").append(back, ` Opened from its literal ${literal[3]}. The rules here are about another threshold, from which on the unit counts as on, ` +
+      "and of a filter about any place: they say what the unit has learned, not whether that literal holds.");
+  }
   Object.assign(at("rule"), { max: unit.rules.length - 1, value: state.rule });
   showRule();
 }
@@ -377,6 +396,7 @@ function showRule() {
     ["error", percent(rule.error)],
     ...(rule.held_out === null ? [] : [["held-out error", percent(rule.held_out)], ["at most (95%)", percent(rule.bound)]]),
     ["constant rule", percent(rule.baseline)],
+    ["skill", skill(rule) === null ? "–" : skill(rule).toFixed(2)],
     ["complexity", rule.complexity.toFixed(3)],
   ];
   at("measures").replaceChildren(...measures.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]));
@@ -404,10 +424,10 @@ function showRule() {
     return [element("h4", { textContent: text }), found.length ? strip : element("p", { className: "small", textContent: "On none." })];
   }));
 
-  const items = rule.literals.map((id) => {
+  const items = rule.literals.map((id, i) => {
     const literal = run.literals[id];
     const share = examples.filter((i) => holds(run, literal, i)).length / examples.length;
-    const item = element("li", {}, element("div", {}, literalText(literal, run), ` holds on ${percent(share)}`));
+    const item = element("li", {}, element("div", {}, literalText(literal, run), ` holds on ${percent(share)}`, rule.literals.indexOf(id) < i ? ", once more: it counts again" : ""));
     if (example !== null) item.firstChild.append("; here ", ...onExample(run, literal, example));
     if (sprite) {
       const where = element("span", { className: "small", textContent: literal[1] ? "Its input is largest, and it fails, on" : "Its input is largest on" });
@@ -432,18 +452,32 @@ function classesOf(rules, example) {
   if (on.length === 1) return [className(Number(on[0]))];
   return rules.filter((_, i) => on[i]).map(([unit]) => unit.name);
 }
-function explanation(about, rules, example) {
-  const said = classesOf(rules, example);
-  const conclusion = said.length === 1 ? `say ${said[0]}.` : said.length ? `leave the answer open: ${said.join(" and ")} are both on.` : "leave the answer open: none is on.";
-  const lines = rules.map(([unit, rule]) => {
+function verdicts(rules, example, isOpen) {
+  return rules.map(([unit, rule]) => {
     const checked = check(unit, rule, example);
     const literals = rule.literals.map((id) => {
       const literal = unit.run.literals[id];
       return element("li", {}, literalText(literal, unit.run), ": ", ...onExample(unit.run, literal, example));
     });
-    return element("details", { open: checked.says }, element("summary", {}, element("strong", { textContent: unit.name }), `: ${verdict(rule, checked)}`), element("ul", {}, ...literals));
+    return element("details", { open: isOpen(unit, checked) }, element("summary", {}, element("strong", { textContent: unit.name }), `: ${verdict(rule, checked)}`), element("ul", {}, ...literals));
   });
-  return [element("h4", { textContent: `The rules about ${about} ${conclusion}` }), ...lines];
+}
+function explanationBySoftmax(rules, example) {
+  const said = classesOf(rules, example);
+  const conclusion = said.length === 1 ? `say ${said[0]}.` : said.length ? `leave the answer open: ${said.join(" and ")} are on.` : "leave the answer open: none is on.";
+  return [element("h4", { textContent: `The rules about what enters the softmax layer ${conclusion}` }), ...verdicts(rules, example, (unit, checked) => checked.says)];
+}
+// The likeliest class, the first on a tie, by how many literals of each class's rule hold.
+function likeliest(some, example) {
+  const odds = (unit) => unit.log_odds[check(unit, unit.rule, example).number];
+  return some.reduce((best, unit) => (odds(unit) > odds(best) ? unit : best));
+}
+function explanationByAnswers({ name, units: some }, example) {
+  const best = likeliest(some, example);
+  return [
+    element("h4", { textContent: `The rules about ${name} answer ${best.name}, the likeliest by how many literals of each hold.` }),
+    ...verdicts(some.map((unit) => [unit, unit.rule]), example, (unit) => unit === best),
+  ];
 }
 function showExamples() {
   const { example } = state;
@@ -456,6 +490,7 @@ function showExamples() {
   const said = examples.map((i) => classesOf(rules, i));
   const answerOf = (i) => (rules.length === 1 ? className : (index) => softmax.units[index].name)(data.predictions[i]);
   const isOpen = (i) => said[i].length !== 1 || said[i][0] !== answerOf(i);
+  at("num-open").textContent = `(${examples.filter(isOpen).length} of ${examples.length})`;
   const listed = at("only-open").checked ? examples.filter(isOpen) : examples;
   const buttons = listed.slice(0, state.examplesShown).map((i) => {
     const label = data.labels && data.labels[i] !== data.predictions[i] ? `, is ${className(data.labels[i])}` : "";
@@ -467,8 +502,9 @@ function showExamples() {
   if (example === null) return;
   at("why").append(
     element("p", {}, element("strong", { textContent: `${exampleName(example)}.` })),
-    ...explanation("what enters the softmax layer", rules, example),
-    ...data.answers.flatMap(({ name, units: some }) => explanation(name, some.map((unit) => [unit, unit.rules[0]]), example)),
+    ...(sprite ? [framed(example, null, 160)] : []),
+    ...explanationBySoftmax(rules, example),
+    ...data.answers.flatMap((answers) => explanationByAnswers(answers, example)),
   );
 }
 function chooseRules() {
@@ -491,7 +527,7 @@ function linkedUnit() {
   return units.find((unit) => unit.layer.name === name && unit.index === Number(index));
 }
 
-options(at("choice"), [["readable", "to read: the simplest that cost less than 1% of error"], ...data.layers[0].rows.map((row) => [row.choice, row.chosen])]);
+options(at("choice"), [["readable", "to read: the simplest within 1% of the fewest errors where they were found"], ...data.layers[0].rows.map((row) => [row.choice, row.chosen])]);
 options(at("layer"), [["", "all"], ...layers.map((layer) => [layer.name, layer.name])]);
 at("choice").onchange = chooseRules;
 at("layer").onchange = () => { showUnits(); if (!state.listed.includes(state.unit) && state.listed.length) choose(state.listed[0]); };
@@ -523,7 +559,7 @@ at("more-examples").onclick = () => {
   showExamples();
   at("example-strip").children[before].focus();
 };
-window.onhashchange = () => { const unit = linkedUnit(); if (unit && unit !== state.unit) choose(unit); };
+window.onhashchange = () => { const unit = linkedUnit(); if (unit && unit !== state.unit) choose(unit, { isBack: true }); };
 
 state.unit = linkedUnit() ?? units[0];
 state.rule = ruleAt(state.unit, state.choice);
