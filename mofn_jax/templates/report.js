@@ -374,8 +374,8 @@ function showUnit() {
   if (state.from) {
     const { literal, unit: before } = state.from;
     const back = element("button", { type: "button", textContent: `← ${before.title}`, onclick: () => { choose(before); at("unit-title").focus(); } });
-    at("unit-from").append(back, ` Opened from its literal ${literal[3]}. The rules here are about another threshold, from which on the unit counts as on, ` +
-      "and of a filter about any place: they say what the unit has learned, not whether that literal holds.");
+    at("unit-from").append(back, ` Opened from its literal ${literal[3]}. The rules here are about the threshold from which on the unit counts as on, ` +
+      "and of a filter about any place: they say what it has learned, not whether that literal holds.");
   }
   Object.assign(at("rule"), { max: unit.rules.length - 1, value: state.rule });
   showRule();
