@@ -18,7 +18,7 @@ from mofn_jax.answers import Answers
 from mofn_jax.layer_rules import LayerRules
 from mofn_jax.layers import Layer, take_examples
 from mofn_jax.report import LayerRow, chosen_by, layer_rows, readable_row
-from mofn_jax.rules import Rule, inputs_needed, named_literals, unit_of
+from mofn_jax.rules import Rule, errors_of, inputs_needed, named_literals, unit_of
 from mofn_jax.sites import (
     Batches,
     at_pairs,
@@ -166,30 +166,25 @@ def _run_data(
 
 def _rule_data(same: Sequence[Rule], literals: Sequence[int]) -> dict[str, Any]:
     rule = same[0]
-    held_out = rule.held_out_baseline_error
+    errors = dict(zip(("error", "held_out", "bound", "baseline"), errors_of(rule), strict=True))
     return {
         "chosen": chosen_by(same),
         "choices": list(map(_choice, same)),
         "m": rule.m,
         "literals": literals,
-        "error": rule.error,
-        "held_out": rule.held_out_error,
-        "bound": rule.held_out_bound,
-        "baseline": rule.baseline_error if held_out is None else held_out,
+        **errors,
         "complexity": rule.complexity,
     }
 
 
-def _choice(one: Any) -> str:
+def _choice(one: Rule | LayerRow) -> str:
     """Of a rule or a row what tells the choice from others, which may look alike: 0.1 and 0.1."""
     return repr((one.beta, one.max_literals))
 
 
 def _row_data(row: LayerRow) -> dict[str, Any]:
     fields = {name: None if value != value else value for name, value in row._asdict().items()}
-    by_beta = row.beta is not None
-    chosen = f"beta {row.beta:g}" if by_beta else f"at most {row.max_literals} literals"
-    return {**fields, "choice": _choice(row), "chosen": chosen}
+    return {**fields, "choice": _choice(row), "chosen": chosen_by([row])}
 
 
 def _frames(layer: Layer) -> np.ndarray:

@@ -93,7 +93,7 @@ def rules_by_unit(result: LayerRules) -> list[list[list[Rule]]]:
     return units
 
 
-def chosen_by(rules: Sequence[Rule]) -> str:
+def chosen_by(rules: Sequence[Rule | LayerRow]) -> str:
     """What a rule was chosen by, of each time that it was: betas, and numbers of literals."""
     betas = ", ".join(f"{rule.beta:g}" for rule in rules if rule.beta is not None)
     lengths = ", ".join(str(rule.max_literals) for rule in rules if rule.beta is None)
