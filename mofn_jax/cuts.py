@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 
 WORD = 32  # examples, targets or classes to a packed word
-_NOT_A_CUT = np.int32(-(2**30))  # below every gain, and what is a little less does not overflow
+NOT_A_CUT = np.int32(-(2**30))  # below every gain, and what is a little less does not overflow
 
 
 def nats_per_step(num_examples: int) -> float:
@@ -83,7 +83,7 @@ def best_cuts_of_targets(
         on = group.sum(1, dtype=jnp.int32)
         off = num_examples - on
         shared = _pack(group), _class_table(table, on), _class_table(table, off), places
-        return _map_columns(
+        return map_columns(
             lambda order, is_cut: _best_cuts_of_column(order, is_cut, *shared),
             (order, is_cut),
             at_once,
@@ -135,26 +135,26 @@ def best_cuts_of_classes(
 
             return lax.map(inside, jnp.arange(WORD))
 
-        return sums + _map_columns(of_column, (order,), at_once), None
+        return sums + map_columns(of_column, (order,), at_once), None
 
     firsts = size * jnp.arange(groups, dtype=jnp.int32)
     sums, _ = lax.scan(add_group, jnp.zeros(valid.shape, jnp.int32), (firsts, totals))
-    gains = jnp.where(valid, sums - _place_table(table)[None], _NOT_A_CUT)
+    gains = jnp.where(valid, sums - _place_table(table)[None], NOT_A_CUT)
     gains = gains.swapaxes(1, 2).reshape(len(order), -1)
     varies = valid.any((1, 2))
-    cuts = _first_best(gains, gains.max(1), num_classes)
+    cuts = first_best(gains, gains.max(1), num_classes)
     gains = jnp.take_along_axis(gains, cuts[:, None], axis=1)[:, 0]
     return jnp.where(varies, cuts, -1), jnp.where(varies, gains, 0)
 
 
-def _first_best(gains: jax.Array, largest: jax.Array, num_classes: int) -> jax.Array:
+def first_best(gains: jax.Array, largest: jax.Array, num_classes: int) -> jax.Array:
     """Of each row [., C] the first place of what counts as the largest gain: [.] int32."""
     return jnp.argmax(gains >= largest[:, None] - tied_within(num_classes), axis=1).astype(
         jnp.int32
     )
 
 
-def _map_columns(of_column: Callable, columns: tuple[jax.Array, ...], at_once: int) -> Any:
+def map_columns(of_column: Callable, columns: tuple[jax.Array, ...], at_once: int) -> Any:
     """What a function makes of each column, in even batches of about so many.
 
     As `lax.map` does it, but that would compile the function again for what is left in the end.
@@ -195,15 +195,15 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, places):
         on = start + _count_first(labels, t)
         off = block_start + t - on
         both = _look_up(on_table, on) + _look_up(off_table, off)
-        return jnp.where(valid, both - place, _NOT_A_CUT)
+        return jnp.where(valid, both - place, NOT_A_CUT)
 
     def step(t, best):  # the gain alone: to carry its place along takes twice the time
         here = gains(t, labels, start, block_start, valid[t][None], places[t][None])
         return jnp.maximum(best, here)
 
-    best = lax.fori_loop(0, WORD, step, jnp.full_like(start, _NOT_A_CUT), unroll=4)
+    best = lax.fori_loop(0, WORD, step, jnp.full_like(start, NOT_A_CUT), unroll=4)
     largest = best.max(1)
-    block = _first_best(best, largest, 2)[:, None]
+    block = first_best(best, largest, 2)[:, None]
     labels, start = (jnp.take_along_axis(a, block, axis=1) for a in (labels, start))
     best_block_gains = gains(
         jnp.arange(WORD, dtype=jnp.int32)[None],
@@ -213,7 +213,7 @@ def _best_cuts_of_column(order, is_cut, words, on_table, off_table, places):
         valid.T[block[:, 0]],
         places.T[block[:, 0]],
     )
-    place = _first_best(best_block_gains, largest, 2)
+    place = first_best(best_block_gains, largest, 2)
     gain = jnp.take_along_axis(best_block_gains, place[:, None], axis=1)[:, 0]
     cut = WORD * block[:, 0] + place
     return jnp.where(valid.any(), cut, -1), jnp.where(valid.any(), gain, 0)

@@ -4,15 +4,16 @@ A threshold `t` splits examples into `v >= t` and `v < t`. Its information gain 
 
     gain(t) = H(labels) - |v >= t| / E * H(labels | v >= t) - |v < t| / E * H(labels | v < t)
 
-in nats, and its candidates are the distinct values of `v` except the smallest. Values are sorted on
-the host, in their own precision; `mofn_jax.cuts` then evaluates every candidate in integers.
+in nats, and its candidates are the distinct values of `v` except the smallest. On a CPU values are
+sorted on the host, in their own precision; `mofn_jax.cuts` then evaluates every candidate in
+integers. An accelerator sorts them itself and looks up as little as it can: `mofn_jax.device_cuts`
+finds the same.
 
 Axis letters: E examples, n inputs, u units, k classes; H', W' rows and columns of a convolution.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,20 +21,19 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from mofn_jax import checks, meshes
-from mofn_jax.chunking import chunks, read_columns
-from mofn_jax.cuts import (
-    WORD,
-    best_cuts_of_classes,
-    best_cuts_of_targets,
-    nats_per_step,
-    tied_within,
-    x_log_x,
+from mofn_jax import checks, cuts, device_cuts, meshes
+from mofn_jax.columns import (
+    SORT_BYTES,
+    float_dtype,
+    from_sort_keys,
+    pieces,
+    sort_columns,
+    sort_keys,
 )
+from mofn_jax.cuts import WORD, nats_per_step, tied_within, x_log_x
 
-# Bytes of working memory an example takes, for each column sorted (its value, order, and whether it
-# may be cut there, twice over while they are made), and for each column the kernel works on.
-SORT_BYTES, _KERNEL_BYTES = 32, 32
+# Bytes of working memory an example takes for each column that the kernel of sorted ones works on.
+_KERNEL_BYTES = 32
 # Inputs times targets times examples at a time: smaller pieces are as fast, and show progress.
 _MOST_CELLS = 2**29
 # What the kernel works on stays in a CPU's cache.
@@ -142,26 +142,17 @@ def best_thresholds(
     checks.callback("progress", progress)
     mesh = meshes.with_both_axes(mesh)
     memory_budget = checks.at_least("memory_budget", memory_budget, 1)
-    num_examples, num_inputs = inputs.shape
-    values = np.empty((num_inputs, targets.shape[1]), _float_dtype(inputs))
-    gains = np.empty(values.shape, np.int32)
-    own, devices = meshes.own_share(num_inputs, mesh), meshes.own_devices(mesh)
-    done = own.start
-    for some, columns in _sorted_pieces(inputs, own, targets.shape[1], memory_budget, devices):
-        cuts, gains[some] = meshes.divide(
-            best_cuts_of_targets,
-            (columns.order, columns.is_cut),
-            (targets, x_log_x(num_examples)),
-            mesh=devices,
-            at_once=_at_once(num_examples, memory_budget),
-        )
-        values[some] = columns.values_at(cuts)
-        if progress is not None:
-            progress(some.stop - done)
-        done = some.stop
-    for found in (values, gains):
-        meshes.fill_in(found, mesh)
-    return Thresholds(values, _in_nats(gains, num_examples))
+    search = _Search(
+        cuts.best_cuts_of_targets,
+        device_cuts.best_cuts_of_targets,
+        shared=(targets, x_log_x(len(inputs))),
+        options={},
+        num_targets=targets.shape[1],
+        sorted_bytes=_KERNEL_BYTES,
+        unsorted_bytes=device_cuts.CELL_BYTES * min(targets.shape[1], WORD),
+    )
+    values, gains = _best_values(inputs, search, memory_budget, mesh, progress)
+    return Thresholds(values, _in_nats(gains, len(inputs)))
 
 
 def unit_thresholds(
@@ -191,7 +182,7 @@ def unit_thresholds(
     """
     activations = checks.matrix("activations", activations, [None, None])
     activations = _told_apart("activations", activations)
-    num_examples, num_units = activations.shape
+    num_examples = len(activations)
     num_classes = checks.at_least("num_classes", num_classes, 1)
     predictions = checks.class_labels("predictions", predictions, num_classes, num_examples)
     mesh = meshes.with_both_axes(mesh)
@@ -199,23 +190,17 @@ def unit_thresholds(
     # Classes that are never predicted take no part; of many thousands, a table each would be large.
     _, predictions = np.unique(predictions, return_inverse=True)
     predictions, num_classes = predictions.astype(np.int32), int(predictions.max()) + 1
-    values = np.empty(num_units, _float_dtype(activations))
-    gains = np.empty(num_units)
-    own, devices = meshes.own_share(num_units, mesh), meshes.own_devices(mesh)
-    for some, columns in _sorted_pieces(activations, own, 1, memory_budget, devices):
-        cuts, fixed_gains = meshes.divide(
-            best_cuts_of_classes,
-            (columns.order, columns.is_cut),
-            (predictions, x_log_x(num_examples)),
-            mesh=devices,
-            num_classes=num_classes,
-            at_once=_at_once(num_examples * min(num_classes, WORD), memory_budget),
-        )
-        values[some] = columns.values_at(cuts[:, None])[:, 0]
-        gains[some] = np.where(cuts < 0, -1.0, _in_nats(fixed_gains, num_examples))
-    for found in (values, gains):
-        meshes.fill_in(found[:, None], mesh)
-    return values, gains
+    search = _Search(
+        cuts.best_cuts_of_classes,
+        device_cuts.best_cuts_of_classes,
+        shared=(predictions, x_log_x(num_examples)),
+        options={"num_classes": num_classes},
+        num_targets=1,
+        sorted_bytes=_KERNEL_BYTES * min(num_classes, WORD),
+        unsorted_bytes=device_cuts.CELL_BYTES * min(num_classes, WORD),
+    )
+    (values,), (gains,) = (a.T for a in _best_values(activations, search, memory_budget, mesh))
+    return values, np.where(np.isnan(values), -1.0, _in_nats(gains, num_examples))
 
 
 def most_informative_positions(
@@ -321,90 +306,97 @@ def softmax_targets(predictions: ArrayLike, num_classes: int) -> np.ndarray:
     return predictions[:, None] == np.arange(num_classes)
 
 
-class SortedColumns(NamedTuple):
-    """Columns in ascending order, and where they can be cut."""
+class _Search(NamedTuple):
+    """What finds the best cuts, and what it needs."""
 
-    values: np.ndarray  # [n, E], in the order of the examples
-    order: np.ndarray  # [n, E] int32, the example at each place, ascending by value
-    is_cut: np.ndarray  # [n, E] bool, the value at this place differs from the one before it
-
-    def values_at(self, cuts: np.ndarray) -> np.ndarray:
-        """The value at each cut [n, u]; NaN where the cut is -1."""
-        examples = np.take_along_axis(self.order, np.maximum(cuts, 0), axis=1)
-        values = np.take_along_axis(self.values, examples, axis=1)
-        return np.where(cuts < 0, np.nan, values)
+    of_sorted: Callable[..., Any]  # columns: a kernel of `cuts`
+    of_unsorted: Callable[..., Any]  # likewise of `device_cuts`
+    shared: tuple[np.ndarray, ...]  # targets or labels, and the table
+    options: Mapping[str, Any]  # static
+    num_targets: int  # u, 1 of labels
+    sorted_bytes: int  # of working memory for each example of a sorted column
+    unsorted_bytes: int
 
 
-def _sorted_pieces(
-    array: np.ndarray, which: slice, num_targets: int, memory_budget: int, mesh: Mesh | None
-) -> Iterator[tuple[slice, SortedColumns]]:
-    """Sorts some columns of [E, n] at a time; half of the budget reads ahead, for a memory map."""
-    num_examples, columns = len(array), range(which.start, which.stop)
-    most_read = memory_budget // 2 // (array.itemsize * num_examples)
-    most_sorted = min(
+def _best_values(
+    array: np.ndarray,
+    search: _Search,
+    memory_budget: int,
+    mesh: Mesh | None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every column of [E, n] the values at its best cuts, and E times their gains.
+
+    Returns:
+      [n, u] in the column's precision, NaN where it is constant, and [n, u] int32 in fixed point.
+    """
+    num_examples, num_columns = array.shape
+    values = np.empty((num_columns, search.num_targets), float_dtype(array))
+    gains = np.empty(values.shape, np.int32)
+    own, devices = meshes.own_share(num_columns, mesh), meshes.own_devices(mesh)
+    most = min(
         memory_budget // 2 // (SORT_BYTES * num_examples),
-        _MOST_CELLS // (num_examples * num_targets),
+        _MOST_CELLS // (num_examples * search.num_targets),
     )
-    for block in chunks(len(columns), max(1, most_read)):
-        block_columns = columns[block]
-        read = read_columns(array, slice(block_columns.start, block_columns.stop))
-        for piece in chunks(len(block_columns), meshes.full_rounds(most_sorted, mesh)):
-            some = block_columns[piece]
-            yield slice(some.start, some.stop), sort_columns(read[:, piece])
-        del read  # before the next block is read
+    on_host = meshes.platform() == "cpu" or num_examples > device_cuts.MOST_EXAMPLES
+    find = _of_sorted if on_host else _of_unsorted
+    done = own.start
+    for some, columns in pieces(array, own, most, memory_budget, devices):
+        values[some], gains[some] = find(columns, search, memory_budget, devices)
+        if progress is not None:
+            progress(some.stop - done)
+        done = some.stop
+    for found in (values, gains):
+        meshes.fill_in(found, mesh)
+    return values, gains
 
 
-def sort_columns(columns: np.ndarray) -> SortedColumns:
-    """Sorts each column of [E, n], on the host and in its own precision.
-
-    From here on the search for thresholds needs only integers: float64 is exact on every device.
-    """
-    # Adding 0 turns -0 into 0: equal values must have equal digits.
-    values = np.ascontiguousarray(columns.T, dtype=_float_dtype(columns)) + 0
-    order = np.empty(values.shape, np.int32)
-    is_cut = np.zeros(values.shape, bool)
-
-    def sort_rows(rows: range) -> None:
-        for row in rows:
-            order[row] = _ascending(values[row])
-            ascending = values[row][order[row]]
-            np.not_equal(ascending[1:], ascending[:-1], out=is_cut[row, 1:])
-
-    workers = meshes.cpu_count()
-    with ThreadPoolExecutor(workers) as pool:
-        size = -(-len(values) // workers)
-        pieces = (range(i, min(i + size, len(values))) for i in range(0, len(values), size))
-        list(pool.map(sort_rows, pieces))
-    return SortedColumns(values, order, is_cut)
+def _of_sorted(
+    columns: np.ndarray, search: _Search, memory_budget: int, devices: Mesh | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_best_values`, of columns [E, c] that the host sorts."""
+    in_order = sort_columns(columns)
+    if meshes.platform() == "cpu":
+        memory_budget = min(memory_budget, _CACHE_BYTES)
+    best, gains = meshes.divide(
+        search.of_sorted,
+        (in_order.order, in_order.is_cut),
+        search.shared,
+        mesh=devices,
+        at_once=max(1, memory_budget // (search.sorted_bytes * len(columns))),
+        **search.options,
+    )
+    shape = len(best), search.num_targets
+    return in_order.values_at(best.reshape(shape)), gains.reshape(shape)
 
 
-def _ascending(row: np.ndarray) -> np.ndarray:
-    """The ascending order of floats [E], from sorts of 16-bit digits.
-
-    NumPy's stable sort of 16-bit integers is a radix sort: faster than its sort of floats, and most
-    of all where many values are equal, as after a relu.
-    """
-    unsigned = np.dtype(f"u{row.dtype.itemsize}")
-    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
-    bits = row.view(unsigned)
-    bits = np.where(bits & sign, ~bits, bits | sign)  # integers in the order of the floats
-    order = np.argsort(bits.astype(np.uint16), kind="stable")
-    for shift in range(16, 8 * unsigned.itemsize, 16):
-        digit = (bits >> unsigned.type(shift)).astype(np.uint16)
-        order = order[np.argsort(digit[order], kind="stable")]
-    return order
+def _of_unsorted(
+    columns: np.ndarray, search: _Search, memory_budget: int, devices: Mesh | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_best_values`, of columns [E, c] that the device sorts; of those left open, the host."""
+    found = meshes.divide(
+        search.of_unsorted,
+        [sort_keys(columns)],
+        search.shared,
+        mesh=devices,
+        at_once=max(1, memory_budget // (search.unsorted_bytes * len(columns))),
+        **search.options,
+    )
+    values = from_sort_keys(found.keys, float_dtype(columns))
+    values, gains = np.where(found.cuts < 0, np.nan, values), found.gains
+    undecided = np.flatnonzero(~found.decided.all(1))
+    if len(undecided):
+        # A power of two of them: of other numbers of columns the kernel is compiled anew.
+        padded = np.resize(undecided, 1 << (len(undecided) - 1).bit_length())
+        values[padded], gains[padded] = _of_sorted(
+            columns[:, padded], search, memory_budget, devices
+        )
+    return values, gains
 
 
 def _in_nats(fixed_gains: np.ndarray, num_examples: int) -> np.ndarray:
     """Gains from E times their fixed point; rounding may leave a gain of 0 a step below it."""
     return np.maximum(fixed_gains, 0) * (nats_per_step(num_examples) / num_examples)
-
-
-def _at_once(num_examples: int, memory_budget: int) -> int:
-    """How many columns the kernel works on together."""
-    if meshes.platform() == "cpu":
-        memory_budget = min(memory_budget, _CACHE_BYTES)
-    return max(1, memory_budget // (_KERNEL_BYTES * num_examples))
 
 
 def _told_apart(name: str, array: np.ndarray) -> np.ndarray:
@@ -414,9 +406,3 @@ def _told_apart(name: str, array: np.ndarray) -> np.ndarray:
         if array.max() > most or array.min() < -most:
             raise ValueError(f"{name}: expected integers up to 2**53, which float64 tells apart")
     return array
-
-
-def _float_dtype(array: np.ndarray) -> np.dtype:
-    """The floating precision in which an array's thresholds are found: its own, if it has one."""
-    own = array.dtype.kind == "f" and array.dtype.itemsize <= 8
-    return array.dtype.newbyteorder("=") if own else np.dtype(np.float64)

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
+from mofn_jax.columns import SORT_BYTES, sort_columns
 from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
 from mofn_jax.literals import check_literals, truth_of
 from mofn_jax.meshes import Resources
-from mofn_jax.thresholds import SORT_BYTES, sort_columns
 
 _ALL_REFINED = 10  # literals
 _LENGTHS = (15, 20, 30, 40, 60, 80, 100, 128, 192, 256)
