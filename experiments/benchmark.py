@@ -302,7 +302,8 @@ def check_scores(
     expected = [numpy_scores(literals[j], inputs, targets[:, j], order.ranks) for j in units]
     seconds = time.perf_counter() - start
     for unit, least in zip(units, expected, strict=True):
-        np.testing.assert_array_equal(least_ranks[unit][: len(least)], least)
+        at_most = np.minimum.accumulate(least)
+        np.testing.assert_array_equal(least_ranks[unit][: len(least)], at_most)
     return {
         "numpy_ns": seconds / (len(units) * inputs.shape[1] * len(inputs)) * 1e9,
         "numpy_ms_per_unit": seconds / len(units) * 1e3,

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import benchmark, command_line, hlo_costs, kept, kernels
-from mofn_jax import checks, device_cuts, outputs, report
+from mofn_jax import checks, outputs, report
 
 _DEFAULT_UNITS = 64  # the default search is run on so many
 _BYTES_PER_SECOND = 1e10  # to and from a device, an assumption
@@ -184,13 +184,15 @@ def compile_run(
 
 
 def _zeros(call: kernels.Call) -> Any:
-    """What a call would return, all zeros; cuts are found, of the value 0."""
-    made = jax.eval_shape(partial(call.function, **call.options), *call.arguments)
-    zeros = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), made)
-    if isinstance(zeros, device_cuts.Found):
-        keys = tuple(key + np.uint32(2**31) for key in zeros.keys)
-        return zeros._replace(keys=keys, decided=~zeros.decided)
-    return zeros
+    """What a call would return, all zeros; but nothing is left out, and cuts are at the value 0."""
+
+    def made(path: Any, array: Any) -> np.ndarray:
+        fields = [getattr(key, "name", None) for key in path]
+        filled = 2**31 if "keys" in fields else {"decided", "whole"}.intersection(fields) != set()
+        return np.full(array.shape, filled, array.dtype)
+
+    shapes = jax.eval_shape(partial(call.function, **call.options), *call.arguments)
+    return jax.tree_util.tree_map_with_path(made, shapes)
 
 
 def _arrays(call: kernels.Call) -> str:

@@ -25,7 +25,8 @@ from mofn_jax.networks import CNN, MLP, Autoencoder
 from mofn_jax.page import report_html
 from mofn_jax.rules import Literal, Rule, format_literals, format_rule, select_rules
 from mofn_jax.rules_json import rules_from_json, rules_to_json
-from mofn_jax.scoring import score_layer, score_unit
+from mofn_jax.score_kernels import score_unit
+from mofn_jax.scoring import score_layer
 from mofn_jax.search import SEARCHES, Search
 from mofn_jax.search.exact import provable_literals
 from mofn_jax.search.refine import refine_front

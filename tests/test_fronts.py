@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 import mofn_jax as mofn
-from mofn_jax import fronts, scoring
+from mofn_jax import fronts, score_kernels
 from mofn_jax.bits import pack_examples
 from mofn_jax.complexity import complexity, prefix_order
 
@@ -25,7 +25,7 @@ def random_unit(seed, num_inputs, num_examples=24):
 
 def front_of(literals, truth, target, num_inputs):
     packed = map(pack_examples, (truth.T, target, np.ones_like(target)))
-    errors = np.asarray(scoring.score_unit(*packed))
+    errors = np.asarray(score_kernels.score_unit(*packed))
     return fronts.front_of_table(errors, literals, num_inputs)
 
 

@@ -2,12 +2,13 @@
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
+import jax
 import numpy as np
 import oracle
 import pytest
 
 import mofn_jax as mofn
-from mofn_jax import scoring
+from mofn_jax import meshes, score_kernels, scoring
 from mofn_jax.bits import pack_examples
 from mofn_jax.complexity import NO_RULE, prefix_order, prefix_order_from
 from mofn_jax.literals import Literals, literal_truth
@@ -17,7 +18,7 @@ from mofn_jax.search import weight_order
 def errors_of(truth, target):
     """score_unit on plain booleans [E, N] and [E]."""
     return np.asarray(
-        scoring.score_unit(
+        mofn.score_unit(
             pack_examples(truth.T),
             pack_examples(target),
             pack_examples(np.ones_like(target)),
@@ -84,28 +85,55 @@ def random_layer(num_examples=70, num_inputs=6, num_units=5):
 
 
 @pytest.mark.parametrize("num_examples", [1, 33, 70])
-def test_least_ranks_are_those_of_the_table(num_examples):
+@pytest.mark.parametrize("kernel", ["least_ranks", "useful_ranks"])
+def test_least_ranks_are_those_of_the_table(num_examples, kernel):
     rng = np.random.default_rng(num_examples)
     truth, target = rng.random((num_examples, 40)) < 0.4, rng.random(num_examples) < 0.3
     packed = pack_examples(truth.T), pack_examples(target)
     examples, errors = pack_examples(np.ones_like(target)), errors_of(truth, target)
     order = prefix_order(40)
-    found = scoring.least_ranks_by_bits(*packed, examples, order.ranks)
-    for wrong, least in enumerate(found.tolist()):
-        assert least == order.ranks[errors == wrong].min(initial=NO_RULE)
+    by_bits = getattr(score_kernels, f"{kernel}_by_bits")
+    found = by_bits(*packed, examples, order.ranks)
+    assert found.whole
+    for wrong, least in enumerate(found.least.tolist()):
+        assert least == order.ranks[errors <= wrong].min(initial=NO_RULE)
 
     literals, target = packed
-    hold = np.zeros(32 * len(target), np.int32)
+    hold, walked = np.zeros(32 * len(target), np.int32), []
+    by_walk = getattr(score_kernels, f"{kernel}_by_walk")
     for first, stop in ((0, 15), (15, 30), (30, 45)):  # the last literals are missing
         order = prefix_order_from(first, stop, 40)
         some = np.zeros((15, len(target)), np.uint32)
         some[: len(literals[first:stop])] = literals[first:stop]
-        found, hold = scoring.least_ranks_by_walk(some, target, hold, examples, order.ranks)
-        some_errors = errors[first : stop + 1]
-        for wrong, least in enumerate(found.tolist()):
-            ranks = order.ranks[: len(some_errors)]
-            assert least == ranks[some_errors == wrong].min(initial=NO_RULE)
+        (least, whole), hold = by_walk(some, target, hold, examples, order.ranks)
+        assert whole
+        row = errors[first : stop + 1]
+        walked.append(np.asarray(least))
+        if kernel == "least_ranks" or first == 0:
+            for wrong, rank in enumerate(walked[-1].tolist()):
+                assert rank == order.ranks[: len(row)][row <= wrong].min(initial=NO_RULE)
     np.testing.assert_array_equal(hold[:num_examples], truth.sum(1))
+
+
+@pytest.mark.parametrize(("limit", "num_needed"), [(128, 1), (128, 60), (512, 149)])
+def test_accelerators_find_the_same_rules(monkeypatch, limit, num_needed):
+    """Of weights that say nothing of the unit, and of those by which it is on."""
+    rng = np.random.default_rng(num_needed)
+    inputs = rng.random((90, 150)) < num_needed / 150
+    weights = np.stack([rng.standard_normal(150), np.ones(150), np.arange(150) % 7 + 1], 1)
+    targets = inputs @ weights >= np.quantile(inputs @ weights, [0.3, 0.5, 0.7], axis=0).diagonal()
+    monkeypatch.setattr(scoring, "MOST_LITERALS_FOR_BITS", limit)
+    monkeypatch.setattr(weight_order, "MOST_LITERALS_FOR_BITS", limit)
+    expected = mofn.extract_layer(weights, inputs, targets, search="weight_order")
+    monkeypatch.setattr(meshes, "platform", lambda: "tpu")
+    for memory_budget in (2**29, 2**16):
+        options = {"search": "weight_order", "memory_budget": memory_budget}
+        assert str(mofn.extract_layer(weights, inputs, targets, **options)) == str(expected)
+    monkeypatch.setattr(score_kernels, "_MOST_USEFUL", 0)  # then the CPU's kernel is asked
+    jax.clear_caches()
+    found = mofn.extract_layer(weights, inputs, targets, search="weight_order")
+    jax.clear_caches()
+    assert str(found) == str(expected)
 
 
 def test_a_layer_is_its_units():
@@ -118,7 +146,7 @@ def test_a_layer_is_its_units():
         truth[:, : 6 - unit] = literal_truth(literals[unit], inputs)
         errors = errors_of(truth, targets[:, unit])
         for wrong in range(71):
-            least = order.ranks[errors == wrong].min(initial=NO_RULE)
+            least = order.ranks[errors <= wrong].min(initial=NO_RULE)
             assert found[wrong] == least
 
 

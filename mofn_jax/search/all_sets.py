@@ -1,7 +1,7 @@
 """Every set of few inputs, of any size, scored at once.
 
 The examples collapse to counts by pattern of true and false literals, [2^n], and one pass over the
-inputs turns these into counts by set and number of literals that hold.
+inputs turns these into counts by number of literals that hold and set.
 
 Axis letters: E examples, N literals, M needed, n inputs, u units.
 """
@@ -32,7 +32,7 @@ def all_sets_fit(num_inputs: int, free: bool) -> bool:
 
 def all_sets_bytes(num_inputs: int, free: bool) -> int:
     """Bytes of working memory that a unit takes."""
-    return 24 * (3 if free else 2) ** num_inputs * (num_inputs + 1)
+    return 28 * (3 if free else 2) ** num_inputs * (num_inputs + 1)
 
 
 class BestSet(NamedTuple):
@@ -78,10 +78,10 @@ def best_of_all_sets(
         for size in range(1, min(num_literals, len(unit.inputs)) + 1):
             rows = np.flatnonzero(legal & (sizes == size))
             for m in range(1, size + 1):
-                row = rows[np.argmin(unit_counts[rows, m])]
+                row = rows[np.argmin(unit_counts[m, rows])]
                 positions = np.flatnonzero(roles[row] != _ABSENT)
                 flipped = roles[row, positions] == _FLIPPED
-                of_unit.append(BestSet(m, positions, flipped, on + int(unit_counts[row, m])))
+                of_unit.append(BestSet(m, positions, flipped, on + int(unit_counts[m, row])))
     return best
 
 
@@ -104,25 +104,34 @@ def count_assignments(histogram: jax.Array, *, free: bool) -> jax.Array:
     """The signed examples on which at least M literals of each assignment hold.
 
     One input after the other changes from "its literal is false or true" to "it is taken, absent,
-    or taken negated", while the number of literals that hold moves along the last axis.
+    or taken negated", while the number of literals that hold moves along the first axis. A half of
+    the inputs is last meanwhile: an accelerator would fill up a short last axis to 128.
 
     Args:
       histogram: [2^n] int32 by pattern, the first input the highest bit.
       free: whether inputs may be taken negated.
 
     Returns:
-      [2^n or 3^n, n + 1] int32 at [assignment, M], the first input the highest digit.
+      [n + 1, 2^n or 3^n] int32 at [M, assignment], the first input the highest digit.
     """
     num_inputs = len(histogram).bit_length() - 1
-    counts = jnp.zeros((1, len(histogram), num_inputs + 1), jnp.int32)
-    counts = counts.at[0, :, 0].set(histogram)
-    for _ in range(num_inputs):
-        false, true = jnp.split(counts, 2, axis=1)
-        ways = [false + jnp.roll(true, 1, axis=-1), false + true]
-        if free:
-            ways.append(jnp.roll(false, 1, axis=-1) + true)
-        counts = jnp.stack(ways, axis=1).reshape(-1, false.shape[1], num_inputs + 1)
-    return jax.lax.cumsum(counts[:, 0], axis=1, reverse=True)
+
+    def assign(counts: jax.Array) -> jax.Array:  # [n + 1, patterns, .] -> [n + 1, assignments, .]
+        others = counts.shape[2]
+        counts = counts[:, None]
+        while counts.shape[2] > 1:
+            false, true = jnp.split(counts, 2, axis=2)
+            ways = [false + jnp.roll(true, 1, axis=0), false + true]
+            if free:
+                ways.append(jnp.roll(false, 1, axis=0) + true)
+            counts = jnp.stack(ways, axis=2)
+            counts = counts.reshape(num_inputs + 1, -1, false.shape[2], others)
+        return counts[:, :, 0]
+
+    counts = jnp.zeros((num_inputs + 1, len(histogram)), jnp.int32).at[0].set(histogram)
+    counts = assign(counts.reshape(num_inputs + 1, 2 ** (num_inputs // 2), -1)).swapaxes(1, 2)
+    counts = assign(counts).swapaxes(1, 2).reshape(num_inputs + 1, -1)
+    return jax.lax.cumsum(counts, axis=0, reverse=True)
 
 
 @partial(jax.jit, static_argnames="free")
