@@ -27,7 +27,7 @@ _WRITTEN = (
     "report.html",
     *("cases", "landscape.csv", "landscape.md", "softmax_rules.txt"),
     *(f"{name}.{end}" for name in ("gap", "budgets") for end in ("csv", "md", "png")),
-    *("benchmark.json", "benchmark.txt"),
+    *("benchmark.json", "benchmark.txt", "compile_report.csv", "compile_report.md"),
     *(
         f"{name}.{end}"
         for name in ("table1", "figure1", "figure2", "table2", "adversarial")

@@ -1,10 +1,14 @@
 """Work in equal pieces, so that memory is bounded and every piece runs the same compiled code."""
 
 import mmap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
+
+_Item = TypeVar("_Item")
 
 _TILE_BYTES = 2**18  # of rows that are turned into columns at a time, in a CPU's cache
 
@@ -25,6 +29,16 @@ def chunks(total: int, size: int) -> Iterator[slice]:
     for start in range(0, total, size):
         start = min(start, total - size)
         yield slice(start, start + size)
+
+
+def one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items, each made by another thread while the one before it is worked on."""
+    left = iter(items)
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(list, islice(left, 1))
+        while item := coming.result():
+            coming = maker.submit(list, islice(left, 1))
+            yield item[0]
 
 
 def row_slices(array: np.ndarray, num_bytes: int = 2**22) -> Iterator[slice]:

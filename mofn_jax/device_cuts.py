@@ -234,7 +234,7 @@ def _near(gain: jax.Array, keys: list[jax.Array], table: jax.Array, within: jax.
       table: [E + 1] int32.
       within: see `_near_within`.
     """
-    gain = gain - (table + table[::-1] - table[-1])[None, :-1]
+    gain = gain - _of_places(table)[None]
     is_cut = jnp.pad(jnp.stack([key[1:] != key[:-1] for key in keys]).any(0), (1, 0))[None]
     largest = jnp.where(is_cut, gain, NOT_A_CUT).max(1, keepdims=True)
     return is_cut & (gain >= largest - within)
@@ -243,20 +243,15 @@ def _near(gain: jax.Array, keys: list[jax.Array], table: jax.Array, within: jax.
 class _Windows(NamedTuple):
     """Where near cuts are, of each target: V places in all, or of classes of all of them."""
 
-    starts: jax.Array  # [., windows] int32
     places: jax.Array  # [., V] int32
     are_near: jax.Array  # [., V] bool
     are_all: jax.Array  # [.] bool, whether there are no others
 
     def of(self, rows: jax.Array) -> jax.Array:
         """What rows [., E] have at the places: [., V]."""
-        width = self.places.shape[1] // self.starts.shape[1]
-
-        def of_row(row: jax.Array, starts: jax.Array) -> jax.Array:
-            return jax.vmap(lambda start: lax.dynamic_slice(row, (start,), (width,)))(starts)
-
-        starts = jnp.broadcast_to(self.starts, (len(rows), self.starts.shape[1]))
-        return jax.vmap(of_row)(rows, starts).reshape(len(rows), -1)
+        # One by one: slices of a target each would be a loop, and take a TPU far longer.
+        places = jnp.broadcast_to(self.places, (len(rows), self.places.shape[1]))
+        return jnp.take_along_axis(rows, places, axis=1)
 
 
 def _windows(near: jax.Array) -> _Windows:
@@ -278,8 +273,16 @@ def _windows(near: jax.Array) -> _Windows:
     kept = jnp.minimum(starts[:_WINDOWS].T, num_examples - width)
     offsets = jnp.arange(width, dtype=jnp.int32)
     inside = (kept[:, :, None] + offsets[None, None]).reshape(len(near), -1)
-    windows = _Windows(kept, inside, inside < 0, starts[_WINDOWS] == num_examples)
-    return windows._replace(are_near=windows.of(near))
+    return _Windows(
+        inside,
+        jnp.take_along_axis(near, inside, axis=1),
+        starts[_WINDOWS] == num_examples,
+    )
+
+
+def _of_places(table: jax.Array) -> jax.Array:
+    """g(c) + g(E - c) - g(E) at the places c = 0..E-1."""
+    return (table + table[::-1] - table[-1])[:-1]
 
 
 def _bracket(table: jax.Array, count: jax.Array, total: jax.Array) -> jax.Array:
@@ -305,7 +308,7 @@ def _decide(
       table: of the brackets.
       num_classes: k.
     """
-    exact = exact - _bracket(table, windows.places, jnp.int32(len(table) - 1))
+    exact = exact - _of_places(table)[windows.places]
     exact = jnp.where(windows.are_near, exact, NOT_A_CUT)
     first = first_best(exact, exact.max(1), num_classes)[:, None]
     cut = jnp.take_along_axis(windows.places, first, axis=1)[:, 0]

@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
 from mofn_jax import checks, cuts, device_cuts, meshes
+from mofn_jax.chunking import one_ahead
 from mofn_jax.columns import (
     SORT_BYTES,
     float_dtype,
@@ -338,14 +339,20 @@ def _best_values(
         memory_budget // 2 // (SORT_BYTES * num_examples),
         _MOST_CELLS // (num_examples * search.num_targets),
     )
-    on_host = meshes.platform() == "cpu" or num_examples > device_cuts.MOST_EXAMPLES
-    find = _of_sorted if on_host else _of_unsorted
+    progress = progress or (lambda _: None)
     done = own.start
-    for some, columns in pieces(array, own, most, memory_budget, devices):
-        values[some], gains[some] = find(columns, search, memory_budget, devices)
-        if progress is not None:
+    if meshes.platform() == "cpu" or num_examples > device_cuts.MOST_EXAMPLES:
+        for some, columns in pieces(array, own, most, memory_budget, devices):
+            values[some], gains[some] = _of_sorted(columns, search, memory_budget, devices)
             progress(some.stop - done)
-        done = some.stop
+            done = some.stop
+    else:
+        # The host makes the next keys while the device sorts these: two pieces are in memory.
+        read = pieces(array, own, most, memory_budget // 2, devices)
+        for some, columns, keys in one_ahead((*piece, sort_keys(piece[1])) for piece in read):
+            values[some], gains[some] = _of_unsorted(columns, keys, search, memory_budget, devices)
+            progress(some.stop - done)
+            done = some.stop
     for found in (values, gains):
         meshes.fill_in(found, mesh)
     return values, gains
@@ -371,12 +378,16 @@ def _of_sorted(
 
 
 def _of_unsorted(
-    columns: np.ndarray, search: _Search, memory_budget: int, devices: Mesh | None
+    columns: np.ndarray,
+    keys: tuple[np.ndarray, ...],
+    search: _Search,
+    memory_budget: int,
+    devices: Mesh | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `_best_values`, of columns [E, c] that the device sorts; of those left open, the host."""
     found = meshes.divide(
         search.of_unsorted,
-        [sort_keys(columns)],
+        [keys],
         search.shared,
         mesh=devices,
         at_once=max(1, memory_budget // (search.unsorted_bytes * len(columns))),

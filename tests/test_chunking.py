@@ -1,11 +1,14 @@
 """Pieces cover everything, memory maps stay as they are, and what is read of them is let go."""
 
+import threading
+
 import numpy as np
 import processes
 import pytest
 from numpy.lib.format import open_memmap
 
 import mofn_jax as mofn
+from mofn_jax import chunking
 from mofn_jax.chunking import chunks, row_slices
 
 
@@ -79,3 +82,31 @@ def test_rules_of_thousands_of_literals_take_a_few_budgets_of_memory(tmp_path):
         ["tests.memory_job", tmp_path / "inputs.npy", "weight_order", 4000, budget]
     )
     assert int(printed) < 5 * budget
+
+
+def test_one_ahead_is_made_while_this_one_is_worked_on():
+    made, wanted = [], threading.Event()
+
+    def items():
+        for i in range(3):
+            made.append(i)
+            if i == 1:
+                wanted.set()
+            yield i
+
+    ahead = chunking.one_ahead(items())
+    assert next(ahead) == 0
+    assert wanted.wait(10)  # nobody has asked for it yet
+    assert [*ahead] == [1, 2]
+    assert made == [0, 1, 2]
+
+
+def test_what_goes_wrong_ahead_is_told():
+    def items():
+        yield 0
+        raise OSError("the disk")
+
+    ahead = chunking.one_ahead(items())
+    assert next(ahead) == 0
+    with pytest.raises(OSError, match="the disk"):
+        next(ahead)
