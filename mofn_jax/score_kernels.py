@@ -40,7 +40,10 @@ _LANES = 128  # of a TPU's registers: whole ones make its products ten times fas
 
 
 class Ranks(NamedTuple):
-    """Of one unit, for each number of errors the first of the rules that make no more."""
+    """Of one unit, for each number of errors the first of the rules that make as many.
+
+    Whether rules are among them that are not useful is left open.
+    """
 
     least: jax.Array  # [32 W + 1] int32, W all words; NO_RULE where there is none
     whole: jax.Array  # bool, whether all rules took part; where it is false, nothing else counts
@@ -127,7 +130,7 @@ def least_ranks_by_bits(
     """
     errors = errors_by_bits(literals, target, examples, axis_name=axis_name)
     least = _no_rules(target, axis_name).at[errors].min(ranks)
-    return Ranks(jax.lax.cummin(least), jnp.bool_(True))
+    return Ranks(least, jnp.bool_(True))
 
 
 def useful_ranks_by_bits(
@@ -201,7 +204,7 @@ def least_ranks_by_walk(
 
     least = enter(_no_rules(target, axis_name), errors, ranks[0])
     (hold, _, least), _ = jax.lax.scan(take, (hold, errors, least), (literals, ranks[1:]))
-    return Walked(Ranks(jax.lax.cummin(least), jnp.bool_(True)), hold)
+    return Walked(Ranks(least, jnp.bool_(True)), hold)
 
 
 def useful_ranks_by_walk(
@@ -324,4 +327,4 @@ def _entered(least: jax.Array, constants: jax.Array, ranks: jax.Array, useful: _
     """The least ranks with the constant rules, true and false, and those useful in each row."""
     found = jnp.take_along_axis(ranks[1:], useful.m, axis=1)
     least = least.at[constants].min(ranks[0, :2]).at[useful.errors].min(found)
-    return Ranks(jax.lax.cummin(least), (useful.total <= _MOST_USEFUL).all())
+    return Ranks(least, (useful.total <= _MOST_USEFUL).all())

@@ -258,7 +258,7 @@ def _score(
             found = scored if hold is None else scored.ranks
             if found.whole.all():
                 break
-        least = found.least[: units.stop - units.start]
+        least = np.minimum.accumulate(found.least[: units.stop - units.start], axis=1)
         if hold is None:
             return least
         return [*zip(least, scored.hold[:, : hold.shape[1]], strict=False)]
