@@ -35,8 +35,8 @@ CELL_BYTES = 24
 MOST_EXAMPLES = 2**18  # of more, t would not be exact
 _WINDOWS, _LEAST_WIDTH, _MOST_WIDTH = 4, 4, 64
 _SEGMENT_BITS = 4
-# The compiler may round a product and a sum once or twice, here so and there so: 1 step each.
-_MARGIN = 2
+# How often the compiler may round here and not there: a product and a sum may be one operation.
+_ROUNDINGS = 2
 
 
 class _Parts(NamedTuple):
@@ -220,8 +220,11 @@ def _computed(count: jax.Array, total: jax.Array, table: jax.Array) -> jax.Array
 
 def _near_within(table: jax.Array, num_classes: int) -> jax.Array:
     """How many steps below the largest computed gain that of the best cut may be."""
-    counts = jnp.arange(len(table), dtype=jnp.int32)
-    wrong = jnp.abs(x_log_x(counts, len(table) - 1) - table).max() + _MARGIN
+    num_examples = len(table) - 1
+    counts = jnp.arange(num_examples + 1, dtype=jnp.int32)
+    largest = num_examples * _parts(num_examples).per_nat / 16  # as |log(1 + t)| is less than 1/16
+    margin = _ROUNDINGS * max(1, int(np.spacing(largest)))
+    wrong = jnp.abs(x_log_x(counts, num_examples) - table).max() + margin
     return tied_within(num_classes) + 2 * (2 * num_classes) * wrong
 
 

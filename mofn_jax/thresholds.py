@@ -395,14 +395,21 @@ def _of_unsorted(
     )
     values = from_sort_keys(found.keys, float_dtype(columns))
     values, gains = np.where(found.cuts < 0, np.nan, values), found.gains
-    undecided = np.flatnonzero(~found.decided.all(1))
-    if len(undecided):
-        # A power of two of them: of other numbers of columns the kernel is compiled anew.
-        padded = np.resize(undecided, 1 << (len(undecided) - 1).bit_length())
-        values[padded], gains[padded] = _of_sorted(
-            columns[:, padded], search, memory_budget, devices
-        )
+    left = ~found.decided
+    if left.any():
+        some, targets = _padded(left.any(1)), _padded(left.any(0))
+        if search.num_targets > 1:
+            on, table = search.shared
+            search = search._replace(shared=(on[:, targets], table), num_targets=len(targets))
+        where = np.ix_(some, targets)
+        values[where], gains[where] = _of_sorted(columns[:, some], search, memory_budget, devices)
     return values, gains
+
+
+def _padded(chosen: np.ndarray) -> np.ndarray:
+    """The places that are chosen, a power of two of them, as each other number is compiled anew."""
+    places = np.flatnonzero(chosen)
+    return np.resize(places, 1 << (len(places) - 1).bit_length())
 
 
 def _in_nats(fixed_gains: np.ndarray, num_examples: int) -> np.ndarray:

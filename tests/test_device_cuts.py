@@ -93,7 +93,7 @@ def test_of_any_values(inputs, targets):
 
 def test_what_is_left_undecided_is_decided(both_ways, monkeypatch):
     monkeypatch.setattr(device_cuts, "_WINDOWS", 1)
-    monkeypatch.setattr(device_cuts, "_MARGIN", 2**20)
+    monkeypatch.setattr(device_cuts, "_ROUNDINGS", 2**20)
     jax.clear_caches()
     assert both_ways(th.best_thresholds, *layer(1000, np.float32)) > 0
     jax.clear_caches()

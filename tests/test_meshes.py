@@ -24,16 +24,17 @@ def of_one_device():
 
 def assert_same(printed, jobs, of_one_device):
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    for fronts, (_, cases) in zip(lines, jobs, strict=True):
+    for fronts, (_, cases, _) in zip(lines, jobs, strict=True):
         assert fronts == {case: of_one_device[case] for case in cases}
 
 
 def test_eight_devices_give_the_rules_of_one(of_one_device):
     jobs = [
-        [{"units": 4, "examples": 2}, list(mesh_job.LAYERS)],
-        [{"units": 8}, ["bits"]],
-        [{"examples": 8}, ["bits", "walk"]],
-        [{"units": 3}, ["bits"]],
+        [{"units": 4, "examples": 2}, list(mesh_job.LAYERS), "cpu"],
+        [{"units": 8}, ["bits"], "cpu"],
+        [{"examples": 8}, ["bits", "walk"], "cpu"],
+        [{"units": 3}, ["bits"], "cpu"],
+        [{"units": 2, "examples": 4}, list(mesh_job.LAYERS), "tpu"],
     ]
     (printed,) = processes.run_side_by_side(["tests.mesh_job", json.dumps(jobs)], num_devices=8)
     assert_same(printed, jobs, of_one_device)
@@ -41,8 +42,8 @@ def test_eight_devices_give_the_rules_of_one(of_one_device):
 
 def test_two_processes_of_two_devices_give_the_rules_of_one(of_one_device):
     jobs = [
-        [{"units": 2, "examples": 2}, list(mesh_job.LAYERS)],
-        [{"examples": 4}, ["bits", "walk"]],  # counts are summed across the processes
+        [{"units": 2, "examples": 2}, list(mesh_job.LAYERS), "cpu"],
+        [{"examples": 4}, ["bits", "walk"], "cpu"],  # counts are summed across the processes
     ]
     address = processes.free_address()
     for printed in processes.run_side_by_side(
