@@ -121,7 +121,7 @@ def tpu(topology: str) -> Any:
         os.environ.setdefault(name, value)
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    except Exception as error:
+    except Exception as error:  # of many kinds, as what libtpu looks at
         raise ValueError(f"topology: {checks.reason(error)}") from error
 
 
@@ -230,6 +230,11 @@ def _compiled(lowered: Any, row: Row) -> Iterator[Row]:
     )
 
 
+_SUMS = ("calls", "seconds", "transfer_s")
+_LARGEST = ("compile_s", "temporaries_mb")
+_PER_CALL = ("gathered", "scattered")
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown, of each kernel of a run the shapes together."""
     heads = (
@@ -252,10 +257,6 @@ def table(rows: Sequence[Row]) -> str:
         )
     return kept.markdown(lines)
 
-
-_SUMS = ("calls", "seconds", "transfer_s")
-_LARGEST = ("compile_s", "temporaries_mb")
-_PER_CALL = ("gathered", "scattered")
 
 if __name__ == "__main__":
     command_line.run(main)

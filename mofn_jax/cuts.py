@@ -70,26 +70,22 @@ def best_cuts_of_targets(
       Two [n, u] int32: the cut, -1 for a constant column, and E times its gain in fixed point.
     """
     num_examples, num_targets = targets.shape
-    groups = -(-num_targets // WORD)
-    size = -(-num_targets // groups)  # groups of equal size, as full as they get
-    targets = jnp.pad(targets, ((0, 0), (0, groups * size - num_targets)))
-    targets = targets.T.reshape(groups, size, num_examples)
-
-    places = _place_table(table)
+    places = _blocks(of_places(table), 0)
 
     def best_of_group(
         group: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:  # [size, E] -> two [n, size]
         on = group.sum(1, dtype=jnp.int32)
         off = num_examples - on
-        shared = _pack(group), _class_table(table, on), _class_table(table, off), places
+        words = jnp.pad(pack(group), (0, 1))  # the last one, for padding, is empty
+        shared = words, _class_table(table, on), _class_table(table, off), places
         return map_columns(
             lambda order, is_cut: _best_cuts_of_column(order, is_cut, *shared),
             (order, is_cut),
             at_once,
         )
 
-    cuts, gains = lax.map(best_of_group, targets)
+    cuts, gains = lax.map(best_of_group, in_groups(targets))
     return tuple(a.swapaxes(0, 1).reshape(len(order), -1)[:, :num_targets] for a in (cuts, gains))
 
 
@@ -113,9 +109,8 @@ def best_cuts_of_classes(
     Returns:
       Two [n] int32: the cut, -1 for a constant column, and E times its gain in fixed point.
     """
-    groups = -(-num_classes // WORD)
-    size = -(-num_classes // groups)  # groups of equal size, as full as they get
-    totals = jnp.zeros(groups * size, jnp.int32).at[labels].add(1).reshape(groups, size)
+    size, padded = group_sizes(num_classes)
+    totals = jnp.zeros(padded, jnp.int32).at[labels].add(1).reshape(-1, size)
     valid = jax.vmap(lambda cuts: _blocks(cuts, False))(is_cut)
 
     def add_group(
@@ -137,9 +132,9 @@ def best_cuts_of_classes(
 
         return sums + map_columns(of_column, (order,), at_once), None
 
-    firsts = size * jnp.arange(groups, dtype=jnp.int32)
+    firsts = size * jnp.arange(len(totals), dtype=jnp.int32)
     sums, _ = lax.scan(add_group, jnp.zeros(valid.shape, jnp.int32), (firsts, totals))
-    gains = jnp.where(valid, sums - _place_table(table)[None], NOT_A_CUT)
+    gains = jnp.where(valid, sums - _blocks(of_places(table), 0)[None], NOT_A_CUT)
     gains = gains.swapaxes(1, 2).reshape(len(order), -1)
     varies = valid.any((1, 2))
     cuts = first_best(gains, gains.max(1), num_classes)
@@ -225,9 +220,9 @@ def _class_table(table: jax.Array, totals: jax.Array) -> jax.Array:
     return table[None] + table[jnp.maximum(totals - p, 0)] - table[totals]
 
 
-def _place_table(table: jax.Array) -> jax.Array:
-    """g(c) + g(E - c) - g(E) for c = 0..E-1, in blocks [32, B]."""
-    return _blocks((table + table[::-1] - table[-1])[:-1], 0)
+def of_places(table: jax.Array) -> jax.Array:
+    """g(c) + g(E - c) - g(E) for c = 0..E-1."""
+    return (table + table[::-1] - table[-1])[:-1]
 
 
 def _look_up(tables: jax.Array, indices: jax.Array) -> jax.Array:
@@ -242,10 +237,25 @@ def _blocks(row: jax.Array, fill) -> jax.Array:
     return jnp.pad(row, (0, padding), constant_values=fill).reshape(-1, WORD).T
 
 
-def _pack(targets: jax.Array) -> jax.Array:
-    """Words [E + 1] uint32 of at most 32 targets [u, E]; the last one, for padding, is empty."""
+def group_sizes(total: int) -> tuple[int, int]:
+    """Of groups of equal size, as full as they get: how large, and how many are in all of them."""
+    groups = -(-total // WORD)
+    size = -(-total // groups)
+    return size, groups * size
+
+
+def in_groups(targets: jax.Array) -> jax.Array:
+    """Targets [E, u] in groups, padded with those that are never on: [., size, E]."""
+    num_examples, num_targets = targets.shape
+    size, padded = group_sizes(num_targets)
+    targets = jnp.pad(targets, ((0, 0), (0, padded - num_targets)))
+    return targets.T.reshape(-1, size, num_examples)
+
+
+def pack(targets: jax.Array) -> jax.Array:
+    """Words [E] uint32 of at most 32 targets [u, E]."""
     bits = jnp.arange(len(targets), dtype=jnp.uint32)[:, None]
-    return jnp.pad((targets.astype(jnp.uint32) << bits).sum(0, dtype=jnp.uint32), (0, 1))
+    return (targets.astype(jnp.uint32) << bits).sum(0, dtype=jnp.uint32)
 
 
 def _sort_labels(order: jax.Array, words: jax.Array) -> jax.Array:

@@ -28,7 +28,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mofn_jax.cuts import NOT_A_CUT, WORD, first_best, map_columns, nats_per_step, tied_within
+from mofn_jax.cuts import (
+    NOT_A_CUT,
+    first_best,
+    group_sizes,
+    in_groups,
+    map_columns,
+    nats_per_step,
+    of_places,
+    pack,
+    tied_within,
+)
 
 # Bytes of working memory for each column, example and target of a group worked on at once.
 CELL_BYTES = 24
@@ -121,13 +131,10 @@ def best_cuts_of_targets(
       at_once: columns worked on together; sets speed and memory, not the result.
     """
     num_examples, num_targets = targets.shape
-    size, padded = _group_sizes(num_targets)
-    groups = jnp.pad(targets, ((0, 0), (0, padded - num_targets))).T.reshape(-1, size, num_examples)
     within = _near_within(table, 2)
 
     def of_group(group: jax.Array) -> Found:  # [size, E] -> [n, size]
-        bits = jnp.arange(size, dtype=jnp.uint32)[:, None]
-        word = (group.astype(jnp.uint32) << bits).sum(0, dtype=jnp.uint32)
+        bits, word = jnp.arange(len(group), dtype=jnp.uint32)[:, None], pack(group)
         on = group.sum(1, dtype=jnp.int32)[:, None]
 
         def of_column(*keys: jax.Array) -> Found:
@@ -144,9 +151,9 @@ def best_cuts_of_targets(
 
         return map_columns(of_column, keys, at_once)
 
-    found = lax.map(of_group, groups)
+    found = lax.map(of_group, in_groups(targets))
     return jax.tree.map(
-        lambda a: a.swapaxes(0, 1).reshape(len(keys[0]), padded)[:, :num_targets], found
+        lambda a: a.swapaxes(0, 1).reshape(len(keys[0]), -1)[:, :num_targets], found
     )
 
 
@@ -170,7 +177,7 @@ def best_cuts_of_classes(
       As there, with u = 1.
     """
     num_examples = len(labels)
-    size, padded = _group_sizes(num_classes)
+    size, padded = group_sizes(num_classes)
     classes = jnp.arange(padded, dtype=jnp.int32).reshape(-1, size, 1)
     totals = jnp.zeros(padded, jnp.int32).at[labels].add(1).reshape(classes.shape)
     within = _near_within(table, num_classes)
@@ -196,13 +203,6 @@ def best_cuts_of_classes(
         return _decide(exact, windows, same, ascending, table, num_classes)
 
     return map_columns(of_column, keys, at_once)
-
-
-def _group_sizes(total: int) -> tuple[int, int]:
-    """Of groups of equal size, as full as they get: how large, and how many are in all of them."""
-    groups = -(-total // WORD)
-    size = -(-total // groups)
-    return size, groups * size
 
 
 def _count_below(bits: jax.Array) -> jax.Array:
@@ -237,7 +237,7 @@ def _near(gain: jax.Array, keys: list[jax.Array], table: jax.Array, within: jax.
       table: [E + 1] int32.
       within: see `_near_within`.
     """
-    gain = gain - _of_places(table)[None]
+    gain = gain - of_places(table)[None]
     is_cut = jnp.pad(jnp.stack([key[1:] != key[:-1] for key in keys]).any(0), (1, 0))[None]
     largest = jnp.where(is_cut, gain, NOT_A_CUT).max(1, keepdims=True)
     return is_cut & (gain >= largest - within)
@@ -283,11 +283,6 @@ def _windows(near: jax.Array) -> _Windows:
     )
 
 
-def _of_places(table: jax.Array) -> jax.Array:
-    """g(c) + g(E - c) - g(E) at the places c = 0..E-1."""
-    return (table + table[::-1] - table[-1])[:-1]
-
-
 def _bracket(table: jax.Array, count: jax.Array, total: jax.Array) -> jax.Array:
     """g(p) + g(P - p) - g(P), of counts [., V] and totals [., 1]."""
     return table[count] + table[total - count] - table[total]
@@ -311,7 +306,7 @@ def _decide(
       table: of the brackets.
       num_classes: k.
     """
-    exact = exact - _of_places(table)[windows.places]
+    exact = exact - of_places(table)[windows.places]
     exact = jnp.where(windows.are_near, exact, NOT_A_CUT)
     first = first_best(exact, exact.max(1), num_classes)[:, None]
     cut = jnp.take_along_axis(windows.places, first, axis=1)[:, 0]

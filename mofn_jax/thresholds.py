@@ -339,20 +339,23 @@ def _best_values(
         memory_budget // 2 // (SORT_BYTES * num_examples),
         _MOST_CELLS // (num_examples * search.num_targets),
     )
-    progress = progress or (lambda _: None)
-    done = own.start
     if meshes.platform() == "cpu" or num_examples > device_cuts.MOST_EXAMPLES:
-        for some, columns in pieces(array, own, most, memory_budget, devices):
-            values[some], gains[some] = _of_sorted(columns, search, memory_budget, devices)
-            progress(some.stop - done)
-            done = some.stop
+        best = (
+            (some, _of_sorted(columns, search, memory_budget, devices))
+            for some, columns in pieces(array, own, most, memory_budget, devices)
+        )
     else:
         # The host makes the next keys while the device sorts these: two pieces are in memory.
         read = pieces(array, own, most, memory_budget // 2, devices)
-        for some, columns, keys in one_ahead((*piece, sort_keys(piece[1])) for piece in read):
-            values[some], gains[some] = _of_unsorted(columns, keys, search, memory_budget, devices)
+        best = (
+            (some, _of_unsorted(columns, keys, search, memory_budget, devices))
+            for some, columns, keys in one_ahead((*piece, sort_keys(piece[1])) for piece in read)
+        )
+    done = own.start
+    for some, (values[some], gains[some]) in best:
+        if progress is not None:
             progress(some.stop - done)
-            done = some.stop
+        done = some.stop
     for found in (values, gains):
         meshes.fill_in(found, mesh)
     return values, gains
