@@ -122,6 +122,12 @@ def all_examples(target: np.ndarray) -> np.ndarray:
     return pack_by_target(pack_examples(np.ones((1, len(target)), bool)), target)[0][0]
 
 
+def unpack(words: jax.Array) -> jax.Array:
+    """The bits of [R, W] uint32, one for each example: [R, 32, W] int8."""
+    bits = words[:, None] >> jnp.arange(32, dtype=jnp.uint32)[None, :, None]
+    return (bits & 1).astype(jnp.int8)
+
+
 def count(words: jax.Array) -> jax.Array:
     """The number of examples in [..., W] uint32: [...] int32."""
     return jax.lax.population_count(words).astype(jnp.int32).sum(-1, dtype=jnp.int32)

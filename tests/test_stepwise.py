@@ -1,12 +1,14 @@
 """Stepwise search: against the same steps in plain Python, and the errors that its rules make."""
 
 import functools
+import operator
 
 import jax
 import numpy as np
 import pytest
 
 import mofn_jax as mofn
+from mofn_jax import meshes
 from mofn_jax.bits import pack_examples
 from mofn_jax.literals import Literals, literal_truth
 from mofn_jax.meshes import Resources
@@ -21,15 +23,18 @@ def random_unit(seed, num_literals=9, num_examples=70):
     return truth, score > np.quantile(score, rng.uniform(0.3, 0.9))
 
 
-def kernel(truth, target, *, largest, polished, free=False, num_literals=None):
-    unit = steps.Unit(
+def packed(truth, target, num_literals=None):
+    return steps.Unit(
         pack_examples(truth.T).T.copy(),
         np.int32(truth.shape[1] if num_literals is None else num_literals),
         pack_examples(target),
         pack_examples(np.ones_like(target)),
     )
+
+
+def kernel(truth, target, *, largest, polished, free=False, num_literals=None):
     options = {"largest": largest, "polished": polished, "num_examples": len(truth), "free": free}
-    return jitted(**options)(unit)
+    return jitted(**options)(packed(truth, target, num_literals))
 
 
 @functools.cache
@@ -146,6 +151,21 @@ def test_steps_are_those_of_the_oracle(seed, free):
     truth, target = random_unit(seed, num_literals=7 if free else 11)
     found = kernel(truth, target, largest=7, polished=0, free=free)
     assert as_dict(found) == PlainSteps(truth, target, 7, free).walk()
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_products_count_what_words_do(free, monkeypatch):
+    units = [random_unit(seed, num_examples=100) for seed in range(6)]
+    options = {"largest": 7, "polished": 5, "free": free}
+    expected = [as_dict(kernel(*unit, **options)) for unit in units]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(packed(*unit) for unit in units))
+    monkeypatch.setattr(meshes, "platform", lambda: "tpu")
+    search = functools.partial(steps.search_unit, num_examples=100, **options)
+    lowered = jax.jit(jax.vmap(search)).lower(stacked)
+    assert "6x9x32x4xi8" in lowered.as_text()
+    found = lowered.compile()(stacked)
+    for number, unit in enumerate(expected):
+        assert as_dict(jax.tree.map(operator.itemgetter(number), found)) == unit
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -28,9 +28,11 @@ from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
 from mofn_jax.literals import NO_LITERALS, Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import NO_SET, SIGNS
-from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, search_unit
+from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, counts_by_products, search_unit
 
 _MOST_CHOICES = 1024  # literals to choose from, thresholds beside their inputs' own among them
+# Of a device's working memory: two thirds of it, the unpacked literals, fit a TPU's fast memory.
+_PRODUCT_BYTES = 160 * 2**20
 
 
 def stepwise(
@@ -119,12 +121,18 @@ def stepwise(
         ]
 
     rows = pool_size * (2 if signs == "free" else 1)
+    bytes_per_unit = (
+        pool_size * num_examples // 2 + largest * (num_examples // 4 + rows) + 128 * rows
+    )
+    if counts_by_products():
+        bytes_per_unit += pool_size * num_examples
+        devices = 1 if resources.mesh is None else resources.mesh.size
+        memory_budget = min(resources.memory_budget, _PRODUCT_BYTES * devices)
+        resources = resources._replace(memory_budget=memory_budget)
     found = meshes.each_unit(
         search,
         len(literals),
-        bytes_per_unit=pool_size * num_examples // 2
-        + largest * (num_examples // 4 + rows)
-        + 128 * rows,
+        bytes_per_unit=bytes_per_unit,
         resources=resources,
         stage="stepwise",
         one_by_one=True,
