@@ -11,9 +11,10 @@ its convolutions.
 
 The working directory receives compile_report.csv and .md, a line for each kernel and size: how long
 it takes to compile, its memory, what it costs (see experiments/hlo_costs.py) and the seconds that
-follow for the layer, all calls together: an estimate by the compiler, not a measurement. Beside
-them stand the seconds that the host took here meanwhile, and those that the transfers would take.
-What is done is kept, and a run that is interrupted goes on.
+follow for the layer, all calls together: an estimate by the compiler, not a measurement. How often
+loops go round of which the data say it was counted on a few units of the layer, here. Beside the
+kernels stand the seconds that the host took here meanwhile, and those that the transfers would
+take. What is done is kept, and a run that is interrupted goes on.
 """
 
 import hashlib
@@ -38,6 +39,7 @@ from experiments import benchmark, command_line, hlo_costs, kept, kernels
 from mofn_jax import checks, outputs, report
 
 _DEFAULT_UNITS = 64  # the default search is run on so many
+_COUNTED_UNITS = 4  # about as many as a TPU works on at once
 _BYTES_PER_SECOND = 1e10  # to and from a device, an assumption
 # What libtpu asks of the machine that it finds itself on, which has no TPU.
 _NO_TPU = {
@@ -75,6 +77,7 @@ class Run(NamedTuple):
     name: str
     job: Callable[[], Any]
     share: float = 1.0  # of the layer's units that it works on
+    counted: Callable[[], Any] | None = None  # the same of a few units, if the data decide
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -135,9 +138,13 @@ def runs_of(size: str, small: bool) -> Iterator[Run]:
     extract = partial(mofn.extract_layer, max_literals=shape.max_literals)
     weight_order = partial(extract, weights, inputs, targets, search="weight_order")
     yield Run("weight order", weight_order)
-    some = min(_DEFAULT_UNITS, shape.units)
-    default = partial(extract, weights[:, :some], inputs, targets[:, :some])
-    yield Run("default", default, some / shape.units)
+
+    def default(num_units: int) -> None:
+        extract(weights[:, :num_units], inputs, targets[:, :num_units])
+
+    some, few = min(_DEFAULT_UNITS, shape.units), min(_COUNTED_UNITS, shape.units)
+    counted = partial(default, few)
+    yield Run("default", partial(default, some), some / shape.units, counted)
 
 
 def _network(num_examples: int) -> None:
@@ -157,6 +164,7 @@ def compile_run(
     size: str, run: Run, wanted: Sequence[str], chip: jax.sharding.Sharding, cases: Path
 ) -> Iterator[Row]:
     """The rows of a run: what it calls is compiled, each shape once."""
+    rounds = rounds_of(run)
     with kernels.recorded("tpu", _zeros, carried_out=["compiled", "training"]) as calls:
         start = time.perf_counter()
         run.job()
@@ -170,7 +178,7 @@ def compile_run(
             same = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:12]
             one = Row("", "", call.name, 1, arrays)
             (one,) = kept.kept_rows(
-                cases / f"{call.name}-{same}.json", Row, partial(_compiled, lowered, one)
+                cases / f"{call.name}-{same}.json", Row, partial(_compiled, lowered, rounds, one)
             )
             times = counts[arrays] / run.share
             yield one._replace(
@@ -181,6 +189,27 @@ def compile_run(
                 transfer_s=times * one.transfer_s,
             )
     yield Row(size, run.name, "host", 1, "", seconds)
+
+
+def rounds_of(run: Run) -> Callable[[str], float | None]:
+    """How often a loop goes round, by the name of its operation, where the data say it.
+
+    The units of a few go round together until the last of them has ended; of the turns that a loop
+    has, the mean.
+    """
+    if run.counted is None:
+        return lambda name: None
+    with kernels.counted_rounds() as counts:
+        run.counted()
+
+    def mean(name: str) -> float | None:
+        of_loop = counts.get(kernels.loop_name(name) or "")
+        if not of_loop:
+            return None
+        num_units = len(counts["take_steps"])  # one turn each
+        return float(np.reshape(of_loop, (num_units, -1)).max(0).mean())
+
+    return mean
 
 
 def _zeros(call: kernels.Call) -> Any:
@@ -208,13 +237,13 @@ def _arrays(call: kernels.Call) -> str:
     )
 
 
-def _compiled(lowered: Any, row: Row) -> Iterator[Row]:
+def _compiled(lowered: Any, rounds: Callable[[str], float | None], row: Row) -> Iterator[Row]:
     """The row of one call, from its compiler."""
     start = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - start
     memory = compiled.memory_analysis()
-    costs = hlo_costs.costs(compiled.as_text())
+    costs = hlo_costs.costs(compiled.as_text(), rounds)
     moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
     yield row._replace(
         seconds=costs.all_cycles / hlo_costs.CYCLES_PER_SECOND,

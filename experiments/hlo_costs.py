@@ -4,7 +4,8 @@ The compiler writes beside most instructions how many cycles it expects them to 
 look-ups, scatters and sorts, and a loop's body stands there once. So the cycles are
 
 * those of the compiler, times the number of times that the loops around go round: read from the
-  text, where the compiler knows it. A loop of unknown length leaves the whole unknown;
+  text, where the compiler knows it, else as it was counted. A loop of unknown length leaves the
+  whole unknown;
 * 8 for each element, or contiguous slice, that is looked up in a table, 10 for each that is
   scattered: as read from schedules of such loops for a v5e;
 * of a sort 4 for each step of a bitonic network, operand and register of 1,024 elements: an
@@ -13,7 +14,7 @@ look-ups, scatters and sorts, and a loop's body stands there once. So the cycles
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 CYCLES_PER_SECOND = 1.5e9  # of a v5e
@@ -42,7 +43,7 @@ class Costs(NamedTuple):
             return math.nan
         return self.cycles + _GATHER * self.gathered + _SCATTER * self.scattered + self.sorting
 
-    def plus(self, other: "Costs", times: int = 1) -> "Costs":
+    def plus(self, other: "Costs", times: float = 1) -> "Costs":
         return Costs(
             self.cycles + times * other.cycles,
             self.gathered + times * other.gathered,
@@ -69,10 +70,16 @@ class _Instruction(NamedTuple):
         return found[1] if found else None
 
 
-def costs(text: str) -> Costs:
-    """Of the optimized program, as `jax.stages.Compiled.as_text` gives it."""
+def costs(text: str, rounds: Callable[[str], float | None] = lambda _: None) -> Costs:
+    """Of a program.
+
+    Args:
+      text: the optimized program, as `jax.stages.Compiled.as_text` gives it.
+      rounds: how often a loop goes round of which only the data say it, by the name of its
+        operation in the source; None if that is unknown.
+    """
     computations, entry = _parsed(text)
-    return _of_computation(entry, computations)
+    return _of_computation(entry, computations, rounds)
 
 
 def _parsed(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
@@ -90,18 +97,24 @@ def _parsed(text: str) -> tuple[dict[str, dict[str, _Instruction]], str]:
     return computations, entry
 
 
-def _of_computation(name: str, computations: dict[str, dict[str, _Instruction]]) -> Costs:
+def _of_computation(
+    name: str,
+    computations: dict[str, dict[str, _Instruction]],
+    rounds: Callable[[str], float | None],
+) -> Costs:
     total = Costs()
     for one in computations[name].values():
         if estimate := re.search(r'"estimated_cycles":"(\d+)"', one.text):
             total = total.plus(Costs(float(estimate[1])))
         if one.opcode == "while":
-            trips = _trips(one, computations)
-            body = _of_computation(str(one.named("body")), computations)
-            total = total.plus(Costs(loops=("?" if trips is None else str(trips),)))
+            trips: float | None = _trips(one, computations)
+            if trips is None and (named := re.search(r'op_name="([^"]*)"', one.text)):
+                trips = rounds(named[1])
+            body = _of_computation(str(one.named("body")), computations, rounds)
+            total = total.plus(Costs(loops=("?" if trips is None else f"{round(trips, 1):g}",)))
             total = total.plus(body, 1 if trips is None else trips)
         elif one.opcode == "conditional":
-            branches = [_of_computation(branch, computations) for branch in _branches(one)]
+            branches = [_of_computation(branch, computations, rounds) for branch in _branches(one)]
             total = total.plus(max(branches, key=lambda branch: sum(branch[:4])))
         elif one.opcode == "gather":
             size = re.search(r"slice_sizes=\{([\d,]*)\}", one.text)
@@ -113,7 +126,7 @@ def _of_computation(name: str, computations: dict[str, dict[str, _Instruction]])
             total = total.plus(Costs(sorting=_sorting(one)))
         elif one.opcode in ("call", "fusion"):
             called = one.named("calls") or one.named("to_apply")
-            inside = _of_computation(str(called), computations)
+            inside = _of_computation(str(called), computations, rounds)
             # An estimate of the whole includes its parts.
             total = total.plus(inside._replace(cycles=0.0) if estimate else inside)
     return total

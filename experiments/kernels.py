@@ -7,7 +7,9 @@ where it has a function compiled, and a run that is recorded, with what.
 import ast
 import importlib
 import pkgutil
+import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -66,7 +68,7 @@ def recorded(
 ) -> Iterator[list[Call]]:
     """Records the calls of compiled functions, as they are made on some platform.
 
-    What is traced inside is as on that platform.
+    What is traced inside is as on that platform; a `while_loop` has a scope that `loop_name` knows.
 
     Args:
       platform: where the library believes that it works: "cpu", "gpu", "tpu".
@@ -99,6 +101,7 @@ def recorded(
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(meshes, "platform", return_value=platform))
         patches.enter_context(mock.patch("jax.jit", jit))
+        patches.enter_context(mock.patch("jax.lax.while_loop", _named_loop))
         for module in modules.values():
             for attribute, value in list(vars(module).items()):
                 if isinstance(value, _Jitted) and value in recorders:
@@ -107,6 +110,51 @@ def recorded(
         _forget(modules)
         patches.callback(_forget, modules)
         yield calls
+
+
+_LOOP = "loop_of_"
+_while_loop = jax.lax.while_loop
+
+
+def loop_name(op_name: str) -> str | None:
+    """The function of the library whose `while_loop` this instruction is, or is in."""
+    return re.findall(rf"{_LOOP}(\w+)", op_name)[-1] if _LOOP in op_name else None
+
+
+def _named_loop(goes_on: Callable, step: Callable, start: Any) -> Any:
+    with jax.named_scope(_LOOP + _function_of(goes_on)):
+        return _while_loop(goes_on, step, start)
+
+
+def _function_of(inner: Callable) -> str:
+    return inner.__qualname__.split(".")[0]
+
+
+@contextmanager
+def counted_rounds() -> Iterator[dict[str, list[int]]]:
+    """How often each `while_loop` of the library goes round, one after the other, by its function.
+
+    Of units that work is done on one at a time, on one core: their loops stand in order.
+    """
+    rounds: dict[str, list[int]] = defaultdict(list)
+
+    def counted_loop(goes_on: Callable, step: Callable, start: Any) -> Any:
+        def counted_step(state: Any) -> Any:
+            return step(state[0]), state[1] + 1
+
+        end, count = _while_loop(lambda state: goes_on(state[0]), counted_step, (start, 0))
+        add = rounds[_function_of(goes_on)].append
+        jax.debug.callback(lambda count: add(int(count)), count, ordered=True)
+        return end
+
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(meshes, "cpu_count", return_value=1))
+        patches.enter_context(mock.patch("jax.lax.while_loop", counted_loop))
+        modules = _modules()
+        _forget(modules)
+        patches.callback(_forget, modules)
+        yield rounds
+        jax.effects_barrier()
 
 
 def _forget(modules: Mapping[str, Any]) -> None:

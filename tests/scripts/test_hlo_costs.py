@@ -62,6 +62,14 @@ def test_a_loop_of_unknown_length_leaves_the_whole_unknown(change):
     assert math.isnan(costs.all_cycles)
 
 
+def test_a_loop_of_unknown_length_goes_round_as_often_as_was_counted():
+    text = TEXT.replace("direction=LT", "direction=GT").replace(
+        "body=%body", 'body=%body, metadata={op_name="jit(f)/steps/while"}'
+    )
+    assert hlo_costs.costs(text, {"jit(f)/steps/while": 2.5}.get).cycles == 1000 + 2.5 * 50
+    assert hlo_costs.costs(text, {"jit(f)/while": 2.5}.get).loops == ("?",)
+
+
 def test_of_branches_the_longest_counts():
     call = "conditional(%x), branch_computations={%other, %body}"
     text = TEXT.replace("while(%x), condition=%condition, body=%body", call)

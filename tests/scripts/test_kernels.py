@@ -1,5 +1,6 @@
 """Every compiled function lowers for GPUs and TPUs, which are not here; with libtpu it compiles."""
 
+import re
 from importlib.util import find_spec
 
 import jax
@@ -50,6 +51,34 @@ def test_what_is_recorded_says_what_was_given():
     assert found.values.tolist() == [[0.0], [0.0]]  # at the first place
     again = mofn.best_thresholds(inputs, targets)  # as before
     np.testing.assert_array_equal(again.values, expected.values)
+
+
+def test_rounds_of_loops_are_counted_by_the_function_that_they_are_in():
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.standard_normal((50, 5)), rng.standard_normal((5, 2))
+    options = {"search": "stepwise", "stepwise_literals": 3, "thresholds_per_input": 1}
+    expected = mofn.extract_layer(weights, inputs, inputs @ weights > 0, **options)
+    with kernels.counted_rounds() as rounds:
+        found = mofn.extract_layer(weights, inputs, inputs @ weights > 0, **options)
+    # What is compiled ahead is of no literals; three are taken in, and then there is nothing to do.
+    assert rounds["take_steps"] == [0, 4, 4]
+    # Of 1 to 3 literals from two sets each, then of 2 and 1 from one.
+    assert len(rounds["polish"]) == 3 * (2 * 3 + 2)
+    assert min(rounds["polish"]) >= 1
+    assert mofn.rules_to_json(mofn.select_rules(found, beta=0)) == mofn.rules_to_json(
+        mofn.select_rules(expected, beta=0)
+    )
+
+
+def test_a_loop_is_named_where_it_is_lowered():
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.standard_normal((50, 5)), rng.standard_normal((5, 2))
+    with kernels.recorded("tpu") as calls:
+        mofn.extract_layer(weights, inputs, inputs @ weights > 0, search="stepwise")
+        (call,) = [call for call in calls if call.site == "search.stepwise._search_units"]
+        text = call.traced().lower().as_text(debug_info=True)
+    names = set(filter(None, map(kernels.loop_name, re.findall(r'"([^"]*while[^"]*)"', text))))
+    assert names == {"take_steps", "polish"}
 
 
 @pytest.fixture(scope="module", params=["gpu", "tpu"])
