@@ -1,14 +1,16 @@
 """Work in equal pieces, so that memory is bounded and every piece runs the same compiled code."""
 
 import mmap
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _TILE_BYTES = 2**18  # of rows that are turned into columns at a time, in a CPU's cache
 
@@ -39,6 +41,21 @@ def one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
         while item := coming.result():
             coming = maker.submit(list, islice(left, 1))
             yield item[0]
+
+
+def one_behind(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """The function of each item, by another thread while the next ones are made."""
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(1) as worker:
+        try:
+            for item in items:
+                waiting.append(worker.submit(function, item))
+                while waiting and waiting[0].done():
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            worker.shutdown(cancel_futures=True)
 
 
 def row_slices(array: np.ndarray, num_bytes: int = 2**22) -> Iterator[slice]:

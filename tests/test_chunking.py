@@ -110,3 +110,39 @@ def test_what_goes_wrong_ahead_is_told():
     assert next(ahead) == 0
     with pytest.raises(OSError, match="the disk"):
         next(ahead)
+
+
+def test_what_is_made_of_one_is_worked_on_while_the_next_one_is_made():
+    worked_on, made = threading.Event(), []
+
+    def items():
+        yield 0
+        assert worked_on.wait(10)  # though nothing was made of it yet
+        yield 1
+        yield 2
+
+    def double(item):
+        if item == 0:
+            worked_on.set()
+        made.append(item)
+        return 2 * item
+
+    assert [*chunking.one_behind(double, items())] == [0, 2, 4]
+    assert made == [0, 1, 2]
+    assert [*chunking.one_behind(double, [])] == []
+
+
+@pytest.mark.parametrize("fails", ["item", "function"])
+def test_what_goes_wrong_behind_or_before_is_told(fails):
+    def items():
+        yield 1
+        yield 0
+        if fails == "item":
+            raise OSError("the disk")
+
+    def inverse(item):
+        return 1 / (item + (fails == "item"))
+
+    behind = chunking.one_behind(inverse, items())
+    with pytest.raises(OSError if fails == "item" else ZeroDivisionError):
+        list(behind)

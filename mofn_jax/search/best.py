@@ -3,18 +3,19 @@
 Axis letters: E examples, N literals, n inputs, u units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mofn_jax import checks, meshes
 from mofn_jax.bits import literal_bits
+from mofn_jax.chunking import one_behind
 from mofn_jax.fronts import Candidate, RuleFront, merge_fronts
 from mofn_jax.literals import Literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import exact
-from mofn_jax.search.refine import refine_units
+from mofn_jax.search.refine import refine_unit
 from mofn_jax.search.stepwise import stepwise
 from mofn_jax.search.weight_order import weight_order
 
@@ -56,8 +57,10 @@ def best(
     """
     refine_literals = checks.at_least("refine_literals", refine_literals, 0)
     num_examples, num_inputs = inputs.shape
-    # Half of the memory is for the bits that the searches share, half for each in its turn.
+    # Half of the memory is for the bits that the searches share, the other for each in its turn,
+    # and a part of it for refining what they found before.
     memory_budget = resources.memory_budget // 2
+    refining_budget = memory_budget // 4
 
     def others(literals: Sequence[Literals], targets: np.ndarray, **known: Any) -> list[RuleFront]:
         arguments = literals, inputs, targets
@@ -84,24 +87,36 @@ def best(
         resources=resources._replace(progress=None),
     )
 
-    def search(units: slice) -> list[tuple[Candidate, ...]]:
+    def search(units: slice) -> Iterator[tuple[Sequence[Candidate], np.ndarray]]:
         some, some_targets = literals[units], targets[:, units]
-        part = resources.for_units(units, len(literals), memory_budget)
+        part = resources.for_units(units, len(literals), memory_budget - refining_budget)
         bits = literal_bits(some, inputs, num_inputs, memory_budget)
         first = ordered._replace(units=ordered.units[units], on_counts=ordered.on_counts[units])
-        return refine_units(
-            merge_fronts(first, *others(some, some_targets, resources=part, bits=bits)),
+        found = merge_fronts(first, *others(some, some_targets, resources=part, bits=bits))
+        return zip(found.units, some_targets.T, strict=True)
+
+    def refine(unit: tuple[Sequence[Candidate], np.ndarray]) -> tuple[Candidate, ...]:
+        rules, target = unit
+        return refine_unit(
+            rules,
             inputs,
-            some_targets,
+            target,
             refine_literals=refine_literals,
-            resources=part,
+            memory_budget=refining_budget,
         )
 
-    units = meshes.each_unit(
+    found = meshes.each_unit(
         search,
         len(literals),
         bytes_per_unit=num_inputs * num_examples // 4,
-        resources=resources,
+        resources=resources._replace(progress=None),
         in_small_pieces=False,
     )
+    units: list[tuple[Candidate, ...]] = []
+    for refined in one_behind(refine, found):
+        resources.report("refine", len(units), len(literals))
+        units.append(refined)
+        if resources.progress is not None:
+            resources.progress(1)
+    resources.report("refine", len(units), len(literals))
     return none._replace(units=tuple(units), on_counts=targets.sum(0))

@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mofn_jax import checks, meshes
+from mofn_jax import checks
 from mofn_jax.chunking import read_columns
 from mofn_jax.columns import SORT_BYTES, sort_columns
 from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
 from mofn_jax.literals import check_literals, truth_of
-from mofn_jax.meshes import Resources
 
 _ALL_REFINED = 10  # literals
 _LENGTHS = (15, 20, 30, 40, 60, 80, 100, 128, 192, 256)
@@ -74,41 +73,34 @@ def refine_front(
         says = truth_of(rule.literals, inputs).sum(1) >= rule.m
         if np.count_nonzero(says != target) != rule.errors:
             raise ValueError("inputs: they and targets are not those that the front was found on")
-    resources = Resources(checks.at_least("memory_budget", memory_budget, 1), progress=progress)
-    units = refine_units(
-        front, inputs, targets, refine_literals=refine_literals, resources=resources
-    )
+    memory_budget = checks.at_least("memory_budget", memory_budget, 1)
+    units = []
+    for rules, target in zip(front.units, targets.T, strict=True):
+        units.append(
+            refine_unit(
+                rules, inputs, target, refine_literals=refine_literals, memory_budget=memory_budget
+            )
+        )
+        if progress is not None:
+            progress(1)
     return front._replace(units=tuple(units))
 
 
-def refine_units(
-    front: RuleFront,
+def refine_unit(
+    rules: Sequence[Candidate],
     inputs: np.ndarray,
-    targets: np.ndarray,
+    target: np.ndarray,
     *,
     refine_literals: int,
-    resources: Resources,
-) -> list[tuple[Candidate, ...]]:
-    """The fronts of the units; see `refine_front`."""
-
-    def refine(units: slice) -> Iterator[tuple[Candidate, ...]]:
-        for rules, target in zip(front.units[units], targets.T[units], strict=True):
-            refined = []
-            for some in _sharing_columns(_worth_it(rules, refine_literals), most_columns):
-                columns = _rank_columns(inputs, some)
-                refined += [_refine(rule, columns, target) for rule in some]
-            yield non_dominated([*rules, *refined])
-
-    most_columns = resources.memory_budget // (2 * SORT_BYTES * len(inputs))
-    return list(
-        meshes.each_unit(
-            refine,
-            len(front.units),
-            bytes_per_unit=SORT_BYTES * len(inputs) * refine_literals,  # columns of one long rule
-            resources=resources._replace(mesh=None),
-            stage="refine",
-        )
-    )
+    memory_budget: int,
+) -> tuple[Candidate, ...]:
+    """The front of one unit, from its front and a target [E]; see `refine_front`."""
+    refined = []
+    most_columns = memory_budget // (2 * SORT_BYTES * len(inputs))
+    for some in _sharing_columns(_worth_it(rules, refine_literals), most_columns):
+        columns = _rank_columns(inputs, some)
+        refined += [_refine(rule, columns, target) for rule in some]
+    return non_dominated([*rules, *refined])
 
 
 def _worth_it(rules: Sequence[Candidate], refine_literals: int) -> list[Candidate]:

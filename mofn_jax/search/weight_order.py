@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from mofn_jax import meshes
-from mofn_jax.complexity import ORDER_BYTES, prefix_order, prefix_order_from
+from mofn_jax.bits import literal_bits
+from mofn_jax.chunking import one_ahead
+from mofn_jax.complexity import ORDER_BYTES, PrefixOrder, prefix_order, prefix_order_from
 from mofn_jax.fronts import (
     Candidate,
     RuleFront,
@@ -115,10 +117,16 @@ def _walked(
         fronts: list[list[Candidate]] = [[] for _ in some]
         hold = walk_start(*some_targets.shape)
         resources.report("long weight order", units.start, len(literals))
-        for first in range(0, largest, size):
-            order = prefix_order_from(first, first + size, largest)
+
+        def piece(first: int) -> tuple[int, PrefixOrder, list[Literals], np.ndarray | None]:
             taken = [unit.take(slice(first, first + size)) for unit in some]
-            found = [*walk(taken, inputs, some_targets, order, hold, resources=quiet)]
+            bits = None  # of a mesh each process makes those of its own devices
+            if resources.mesh is None:
+                bits = literal_bits(taken, inputs, size, memory_budget)
+            return first, prefix_order_from(first, first + size, largest), taken, bits
+
+        for first, order, taken, bits in one_ahead(map(piece, range(0, largest, size))):
+            found = [*walk(taken, inputs, some_targets, order, hold, bits=bits, resources=quiet)]
             for i, (ranks, _) in enumerate(found):
                 rules = front_of_prefixes(ranks, order, some[i], num_inputs)
                 fronts[i] = whatever_length([*fronts[i], *rules])
@@ -130,7 +138,7 @@ def _walked(
     return meshes.each_unit(
         walk_units,
         len(literals),
-        bytes_per_unit=32 * num_examples,
+        bytes_per_unit=(32 + size // 4) * num_examples,  # `hold`; the bits of two pieces
         resources=resources,
         in_small_pieces=False,
     )
