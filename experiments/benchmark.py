@@ -7,8 +7,9 @@ Extraction is that by weight order, the paper's search, and, as `default`, that 
 The layers are as real ones: inputs after relu (half zeros) or tanh, random weights, the units on as
 their kind has it. Each size runs in a process of its own, so that its memory is its own. Everything
 that is timed is checked: thresholds and scores against NumPy's, on all or on a sample of inputs and
-units. First calls include compilation; warm times are medians. The working directory receives
-benchmark.json and benchmark.txt.
+units. First calls include compilation; warm times are medians. On a TPU what its compiler estimated
+of whole layers stands beside (see experiments/compile_report.py): of the device alone, without the
+host's work. The working directory receives benchmark.json and benchmark.txt.
 
     S  128 inputs, 10 units, 10,000 examples: the softmax layer of a CNN
     M  9,216 inputs, 128 units, 10,000 examples: the dense layer after the convolutions
@@ -18,12 +19,13 @@ benchmark.json and benchmark.txt.
     B  1,024 inputs, 32 units, 10,000 examples, at most 128 literals; B2n, B2u, B2E: twice as many
 """
 
+import csv
 import json
 import multiprocessing
 import platform
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -67,6 +69,7 @@ SMALL_SIZES = {
     "M": Size(64, 3, 300, None, False, 2),
     "L": Size(32, 10, 500, 8, True, 2, 4, 2),
 }
+ESTIMATES = Path(__file__).parent / "results/tpu/after/compile_report.csv"  # of one chip of a v5e
 _SAMPLE_INPUTS, _SAMPLE_UNITS, _SAMPLE_STUMPS = 32, 10, 10
 
 
@@ -89,33 +92,31 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> None:
     options = command_line.parse(define_flags, argv, __doc__)
-    sizes = SMALL_SIZES if options.small else SIZES
     for size in options.sizes:
-        checks.known("sizes", size, sizes)
+        checks.known("sizes", size, SIZES)
     cases = [(size, activation) for size in options.sizes for activation in options.activations]
     workdir = Path(options.workdir).expanduser()
     with kept.alone_in(workdir):
         kept.open_folder(workdir, options)
-        table = measure_cases(workdir, cases, sizes, options.seed)
-    print(table)
-    print(f"\n{machine()}\nwritten to {workdir}")
+        report = measure_cases(workdir, cases, options.seed, options.small)
+    print(format_rows(report["rows"]))
+    print(f"\n{report['machine']}\nwritten to {workdir}")
 
 
 def measure_cases(
-    workdir: Path, cases: Sequence[tuple[str, str]], sizes: Mapping[str, Size], seed: int
-) -> str:
-    """Measures each size and activation, writes what is known so far, and returns the table."""
-    rows: list[dict[str, Any]] = []
+    workdir: Path, cases: Sequence[tuple[str, str]], seed: int, small: bool
+) -> dict[str, Any]:
+    """Measures each size and activation, writes what is known so far, and returns all of it."""
+    report: dict[str, Any] = {"machine": None, "rows": []}
     for size, activation in tqdm(cases, unit="layer"):
-        # A fresh process for each: peak memory and compilation are its own.
+        # A fresh process for each: peak memory and compilation are its own. And so is the device,
+        # which an accelerator may give to one process alone: this one must not ask for it.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured = process.submit(measure, sizes[size], activation, seed).result()
-        rows += [{"size": size, "activation": activation, **row} for row in measured]
-        text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
-        outputs.write_text(workdir / "benchmark.json", text)
-    table = format_rows(rows)
-    outputs.write_text(workdir / "benchmark.txt", table + "\n")
-    return table
+            report["machine"] = process.submit(machine).result()
+            report["rows"] += process.submit(measure, size, activation, seed, small).result()
+        outputs.write_text(workdir / "benchmark.json", json.dumps(report, indent=1))
+    outputs.write_text(workdir / "benchmark.txt", format_rows(report["rows"]) + "\n")
+    return report
 
 
 def machine() -> dict[str, str]:
@@ -144,8 +145,18 @@ def make_layer(size: Size, activation: str, seed: int):
     return weights, inputs, targets
 
 
-def measure(size: Size, activation: str, seed: int) -> list[dict[str, Any]]:
-    """The rows of one layer: thresholds, scoring, extraction."""
+def measure(
+    name: str, activation: str = "relu", seed: int = 0, small: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of one layer: thresholds, scoring, extraction by weight order, the default search.
+
+    Args:
+      name: of its size.
+      activation: "relu" or "tanh", where its inputs come from.
+      seed: of its numbers.
+      small: whether the size is divided.
+    """
+    size = (SMALL_SIZES if small else SIZES)[name]
     weights, inputs, targets = make_layer(size, activation, seed)
     units = min(size.units, size.stage_units or size.units)
     cells = size.inputs * size.examples
@@ -191,12 +202,40 @@ def measure(size: Size, activation: str, seed: int) -> list[dict[str, Any]]:
     default["ms_per_unit"] = default["warm_s"] / default_units * 1e3
     default |= peak_memory()
     scoring |= check_scores(least_ranks, literals, inputs, some_targets, order)
-    return [
-        {"stage": "thresholds", **thresholds},
-        {"stage": "scoring", **scoring},
-        {"stage": "extraction", **extraction},
-        {"stage": "default", **default},
+    stages = {
+        "thresholds": thresholds,
+        "scoring": scoring,
+        "extraction": extraction,
+        "default": default,
+    }
+    if jax.default_backend() == "tpu" and not small:
+        for stage, seconds in tpu_estimates(name, ESTIMATES.read_text(encoding="utf-8")).items():
+            stages[stage]["tpu_estimate_s"] = seconds
+    known = {"size": name, "activation": activation}
+    return [{**known, "stage": stage, **row} for stage, row in stages.items()]
+
+
+def tpu_estimates(name: str, report: str) -> dict[str, float]:
+    """By stage the seconds of a device that a compile report estimates of a size's whole layer."""
+    size = SIZES[name]
+    kernels = [
+        row
+        for row in csv.DictReader(report.splitlines())
+        if row["size"] == name and row["kernel"] != "host"
     ]
+
+    def seconds(run: str, kernel: str = "") -> float:
+        return sum(
+            float(r["seconds"]) for r in kernels if r["run"] == run and kernel in r["kernel"]
+        )
+
+    estimates = {"extraction": seconds("weight order")}
+    if size.stage_units is None:
+        estimates["thresholds"] = seconds("weight order", "cuts")
+        estimates["scoring"] = seconds("weight order", "scoring")
+    if size.default_units is None:
+        estimates["default"] = seconds("default")
+    return estimates
 
 
 def peak_memory() -> dict[str, Any]:
@@ -340,11 +379,14 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         "warm_s": "warm s",
         "ns": "ns/cell",
         "ms_per_unit": "ms/unit",
+        "tpu_estimate_s": "estimated s",
         "process_peak_mb": "process MB",
         "device_peak_mb": "device MB",
         "numpy_ns": "NumPy ns",
         "sklearn_ns": "sklearn ns",
     }
+    if not any("tpu_estimate_s" in row for row in rows):
+        del columns["tpu_estimate_s"]
     lines = [list(columns.values())]
     for row in rows:
         cells = [row.get(name) for name in columns]

@@ -150,6 +150,20 @@ print(f"skill                       {1 - error / constant_error:6.2f}")
 # The rule knows the three: `rule.held_out_error`, `rule.held_out_baseline_error` and
 # `rule.held_out_skill`. Some units have short and true rules, some have not; by these you can tell.
 #
+# ## How fast is it here?
+#
+# On Colab's GPU or TPU the next cell times two layers, in some minutes; what they are,
+# `experiments/benchmark.py` says. On a TPU, beside the times, stands what its compiler estimated of
+# the device alone, when nobody had run it.
+
+# %%
+if "google.colab" in sys.modules and jax.default_backend() != "cpu":
+    from experiments import benchmark
+
+    times = [row for size in ("S", "M") for row in benchmark.measure(size)]
+    print(benchmark.format_rows(times))
+
+# %% [markdown]
 # ## Where next
 #
 # * `scoring_explained.ipynb`: how every candidate rule is scored, and what beta does.

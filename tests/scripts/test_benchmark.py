@@ -31,6 +31,24 @@ def test_small_sizes(tmp_path, capsys):
         benchmark.main(["benchmark", "--small", "--sizes=S", f"--workdir={tmp_path}"])
 
 
+def test_on_a_tpu_what_its_compiler_estimated_stands_beside(monkeypatch):
+    monkeypatch.setattr(benchmark, "SIZES", benchmark.SMALL_SIZES)
+    monkeypatch.setattr(benchmark.jax, "default_backend", lambda: "tpu")
+    rows = benchmark.measure("S")
+    estimates = {row["stage"]: row["tpu_estimate_s"] for row in rows}
+    assert 0 < estimates["thresholds"] < estimates["extraction"] <= estimates["default"]
+    parts = estimates["thresholds"] + estimates["scoring"]
+    assert parts == pytest.approx(estimates["extraction"])
+    header, first, *_ = benchmark.format_rows(rows).splitlines()
+    assert header.split()[header.split().index("estimated") + 1] == "s"
+    assert f"{estimates['thresholds']:.4g}" in first.split()
+
+
+def test_of_a_part_of_a_layer_nothing_is_estimated():
+    report = "size,run,kernel,seconds\nL,weight order,a,2\nL,weight order,host,9\nS,default,a,5\n"
+    assert benchmark.tpu_estimates("L", report) == {"extraction": 2}
+
+
 def test_unknown_size(tmp_path):
     with pytest.raises(ValueError, match="sizes: 'XL' is not known"):
         benchmark.main(["benchmark", "--sizes=XL", f"--workdir={tmp_path}"])
