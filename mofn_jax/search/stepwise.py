@@ -122,7 +122,9 @@ def stepwise(
 
     rows = pool_size * (2 if signs == "free" else 1)
     bytes_per_unit = (
-        pool_size * num_examples // 2 + largest * (num_examples // 4 + rows) + 128 * rows
+        num_examples * (pool_size // 2 + several * inputs.itemsize)
+        + largest * (num_examples // 4 + rows)
+        + 128 * rows
     )
     if counts_by_products():
         bytes_per_unit += pool_size * num_examples
@@ -174,15 +176,20 @@ def _pools(
     memory_budget = resources.memory_budget // 4
     positions = [choose_pool(unit, pool_inputs) for unit in literals]
     own = [unit.take(which) for unit, which in zip(literals, positions, strict=True)]
-    some = [unit.take(np.sort(_by_gain(unit)[:several])) for unit in own]
-    others = other_thresholds(some, inputs, per_input, memory_budget)
     own_bits: Iterable[np.ndarray]
     if bits is None:
         own_bits = literal_bits(own, inputs, pool_inputs, memory_budget)
     else:
         own_bits = (unit[which] for unit, which in zip(bits, positions, strict=True))
+    some = [unit.take(np.sort(_by_gain(unit)[:several])) for unit in own]
+    # Of a file, or of rows, columns take long to read: this reads those of all units once.
+    used = np.unique(np.concatenate([unit.inputs for unit in some]))
+    columns = read_columns(inputs, used)
+    some = [unit._replace(inputs=np.searchsorted(used, unit.inputs)) for unit in some]
+    others = other_thresholds(some, columns, per_input, memory_budget)
     num_others = several * (per_input - 1)
-    other_bits = literal_bits(others, inputs, num_others, memory_budget)
+    other_bits = literal_bits(others, columns, num_others, memory_budget)
+    others = [unit._replace(inputs=used[unit.inputs]) for unit in others]
     num_words = -(-len(inputs) // 32)
     pool_bits = np.zeros((len(literals), num_words, pool_inputs + num_others), np.uint32)
     pools = []
@@ -196,13 +203,13 @@ def _pools(
 
 
 def other_thresholds(
-    literals: Sequence[Literals], inputs: np.ndarray, per_input: int, memory_budget: int
+    literals: Sequence[Literals], columns: np.ndarray, per_input: int, memory_budget: int
 ) -> list[Literals]:
     """Of each unit its literals at the quantiles of their inputs that part the examples evenly.
 
     Args:
       literals: of u units.
-      inputs: [E, n] real numbers.
+      columns: [E, n] real numbers, the inputs that they name.
       per_input: as many thresholds, one of them the literal's own.
       memory_budget: bytes of working memory.
 
@@ -210,21 +217,19 @@ def other_thresholds(
       Of each unit the literals at the lowest quantile, then at the next; without those that are
       there already, or hold on all examples or none.
     """
-    used = np.unique(np.concatenate([unit.inputs for unit in literals]))
-    if per_input == 1 or not len(used):
+    num_examples, num_inputs = columns.shape
+    if per_input == 1 or not num_inputs:
         return [NO_LITERALS] * len(literals)
-    places = np.minimum(-(-len(inputs) * np.arange(per_input) // per_input), len(inputs) - 1)
-    values = np.empty((per_input, len(used)), inputs.dtype)
-    at_once = max(1, memory_budget // (2 * inputs.itemsize * len(inputs)))
-    for some in chunks(len(used), at_once):
-        columns = read_columns(inputs, used[some])
-        values[:, some] = np.partition(columns, places, axis=0)[places]
+    places = np.minimum(-(-num_examples * np.arange(per_input) // per_input), num_examples - 1)
+    values = np.empty((per_input, num_inputs), columns.dtype)
+    at_once = max(1, memory_budget // (2 * columns.itemsize * num_examples))
+    for some in chunks(num_inputs, at_once):
+        values[:, some] = np.partition(columns[:, some], places, axis=0)[places]
     is_new = values[1:] > values[:-1]  # than the next lower one; the first is the least value
 
     def of_unit(unit: Literals) -> Literals:
-        columns = np.searchsorted(used, unit.inputs)
-        found = values[1:, columns]
-        quantile, which = np.nonzero(is_new[:, columns] & (found != unit.thresholds))
+        found = values[1:, unit.inputs]
+        quantile, which = np.nonzero(is_new[:, unit.inputs] & (found != unit.thresholds))
         return unit.take(which)._replace(thresholds=found[quantile, which])
 
     return [of_unit(unit) for unit in literals]
