@@ -31,8 +31,7 @@ from mofn_jax.search.exact import NO_SET, SIGNS
 from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, counts_by_products, search_unit
 
 _MOST_CHOICES = 1024  # literals to choose from, thresholds beside their inputs' own among them
-# Of a device's working memory: two thirds of it, the unpacked literals, fit a TPU's fast memory.
-_PRODUCT_BYTES = 160 * 2**20
+_MOST_UNPACKED = 104 * 2**20  # bytes of unpacked literals: they fit the fast memory of a TPU
 
 
 def stepwise(
@@ -126,11 +125,11 @@ def stepwise(
         + largest * (num_examples // 4 + rows)
         + 128 * rows
     )
-    if counts_by_products():
-        bytes_per_unit += pool_size * num_examples
+    if counts_by_products():  # of the device's memory, not of the host's
+        unpacked = min(resources.memory_budget, _MOST_UNPACKED)
         devices = 1 if resources.mesh is None else resources.mesh.size
-        memory_budget = min(resources.memory_budget, _PRODUCT_BYTES * devices)
-        resources = resources._replace(memory_budget=memory_budget)
+        most = bytes_per_unit * max(1, devices * unpacked // (pool_size * num_examples))
+        resources = resources._replace(memory_budget=min(resources.memory_budget, most))
     found = meshes.each_unit(
         search,
         len(literals),
