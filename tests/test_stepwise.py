@@ -13,6 +13,8 @@ from mofn_jax.bits import pack_examples
 from mofn_jax.literals import Literals, literal_truth
 from mofn_jax.meshes import Resources
 from mofn_jax.search import steps, stepwise
+from mofn_jax.search.exact import NO_SET
+from mofn_jax.search.sets import Unit
 
 
 def random_unit(seed, num_literals=9, num_examples=70):
@@ -24,7 +26,7 @@ def random_unit(seed, num_literals=9, num_examples=70):
 
 
 def packed(truth, target, num_literals=None):
-    return steps.Unit(
+    return Unit(
         pack_examples(truth.T).T.copy(),
         np.int32(truth.shape[1] if num_literals is None else num_literals),
         pack_examples(target),
@@ -141,7 +143,7 @@ def as_dict(found):
     return {
         size: (int(errors), int(m), frozenset(np.flatnonzero(taken).tolist()))
         for size, (errors, m, taken) in enumerate(zip(*map(np.asarray, found), strict=True))
-        if errors != steps.NO_SET
+        if errors != NO_SET
     }
 
 

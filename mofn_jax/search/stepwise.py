@@ -28,7 +28,8 @@ from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
 from mofn_jax.literals import NO_LITERALS, Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import NO_SET, SIGNS
-from mofn_jax.search.steps import MOST_LITERALS, Found, Unit, counts_by_products, search_unit
+from mofn_jax.search.sets import Found, Unit, counts_by_products
+from mofn_jax.search.steps import MOST_LITERALS, search_unit
 
 _MOST_CHOICES = 1024  # literals to choose from, thresholds beside their inputs' own among them
 _MOST_UNPACKED = 104 * 2**20  # bytes of unpacked literals: they fit the fast memory of a TPU
