@@ -265,7 +265,7 @@ def test_of_exactly_equal_gains_of_many_classes_the_smallest_threshold():
 def test_ties_against_whole_numbers(num_classes):
     rng = np.random.default_rng(num_classes)
     for _ in range(25):
-        num_examples = rng.integers(4, 60)
+        num_examples = rng.choice([4, 11, 28, 59])  # what is compiled for one is good for others
         values = rng.integers(0, rng.integers(3, 12), (num_examples, 8)).astype(np.float32)
         values[:2] = [[0], [1]]  # none is constant
         labels = rng.integers(0, num_classes, num_examples)
