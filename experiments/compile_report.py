@@ -143,8 +143,7 @@ def runs_of(size: str, small: bool) -> Iterator[Run]:
         extract(weights[:, :num_units], inputs, targets[:, :num_units])
 
     some, few = min(_DEFAULT_UNITS, shape.units), min(_COUNTED_UNITS, shape.units)
-    counted = partial(default, few)
-    yield Run("default", partial(default, some), some / shape.units, counted)
+    yield Run("default", partial(default, some), some / shape.units, partial(default, few))
 
 
 def _network(num_examples: int) -> None:

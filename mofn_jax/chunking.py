@@ -46,16 +46,16 @@ def one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
 def one_behind(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
     """The function of each item, by another thread while the next ones are made."""
     waiting: deque[Future[_Result]] = deque()
-    with ThreadPoolExecutor(1) as worker:
-        try:
-            for item in items:
-                waiting.append(worker.submit(function, item))
-                while waiting and waiting[0].done():
-                    yield waiting.popleft().result()
-            while waiting:
+    worker = ThreadPoolExecutor(1)
+    try:
+        for item in items:
+            waiting.append(worker.submit(function, item))
+            while waiting and waiting[0].done():
                 yield waiting.popleft().result()
-        finally:
-            worker.shutdown(cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        worker.shutdown(cancel_futures=True)
 
 
 def row_slices(array: np.ndarray, num_bytes: int = 2**22) -> Iterator[slice]:

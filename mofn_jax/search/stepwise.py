@@ -126,16 +126,17 @@ def stepwise(
         + largest * (num_examples // 4 + rows)
         + 128 * rows
     )
+    pieces = resources
     if counts_by_products():  # of the device's memory, not of the host's
         unpacked = min(resources.memory_budget, _MOST_UNPACKED)
         devices = 1 if resources.mesh is None else resources.mesh.size
         most = bytes_per_unit * max(1, devices * unpacked // (pool_size * num_examples))
-        resources = resources._replace(memory_budget=min(resources.memory_budget, most))
+        pieces = resources._replace(memory_budget=min(resources.memory_budget, most))
     found = meshes.each_unit(
         search,
         len(literals),
         bytes_per_unit=bytes_per_unit,
-        resources=resources,
+        resources=pieces,
         stage="stepwise",
         one_by_one=True,
     )
