@@ -27,7 +27,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mofn_jax import checks
-from mofn_jax.chunking import chunks, row_slices
+from mofn_jax.chunking import chunks, one_ahead, row_slices
 from mofn_jax.compat import config, enable_x64
 
 UNITS, EXAMPLES = AXES = ("units", "examples")
@@ -82,11 +82,12 @@ DEFAULT_RESOURCES = Resources()
 
 
 def each_unit(
-    work: Callable[[slice], Iterable[_Result]],
+    work: Callable[..., Iterable[_Result]],
     num_units: int,
     *,
     bytes_per_unit: int,
     resources: Resources,
+    prepare: Callable[[slice], Any] | None = None,
     stage: str | None = None,
     axes: Sequence[str] = AXES,
     in_small_pieces: bool = True,
@@ -95,10 +96,12 @@ def each_unit(
     """What work makes of each unit, as many units at a time as the memory budget allows.
 
     Args:
-      work: makes a result of each of some units, which it may divide among devices.
+      work: makes a result of each of some units, a slice, which it may divide among devices.
       num_units: u.
       bytes_per_unit: of working memory.
       resources: told of the units that are done.
+      prepare: makes on the host what work takes beside the slice: of the next units, while it works
+        on these, so that what both hold counts twice.
       stage: what it is told that they are at; None if the work tells.
       axes: of the mesh, those along which units are divided.
       in_small_pieces: whether a CPU gets no more units at a time than it works on in about a
@@ -116,8 +119,11 @@ def each_unit(
             at_once = min(at_once, 2 * cpu_count())
         at_once = max(1, at_once // cpu_count()) * cpu_count()
     at_once = full_rounds(at_once, resources.mesh, axes)
-    for units in chunks(num_units, at_once):
-        yield from itertools.islice(work(units), done - units.start, None)
+    pieces: Iterable[tuple[Any, ...]] = ((units,) for units in chunks(num_units, at_once))
+    if prepare is not None:
+        pieces = one_ahead((units, prepare(units)) for (units,) in pieces)
+    for units, *prepared in pieces:
+        yield from itertools.islice(work(units, *prepared), done - units.start, None)
         if stage is not None:
             resources.report(stage, units.stop, num_units)
         if resources.progress is not None:

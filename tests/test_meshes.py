@@ -150,6 +150,27 @@ def test_work_on_units_in_pieces_that_fit():
     assert list(meshes.each_unit(work, 0, **options)) == []
 
 
+def test_the_next_units_are_prepared_while_work_is_on_these():
+    last_prepared = threading.Event()
+    resources = meshes.Resources(memory_budget=10)
+
+    def prepare(units):
+        if units.stop == num_units:
+            last_prepared.set()
+        return units.start
+
+    def work(units, prepared):
+        assert prepared == units.start
+        assert last_prepared.wait(10)  # though these are the first
+        return range(units.start, units.stop)
+
+    num_units = 2 * meshes.full_rounds(meshes.cpu_count(), None)
+    found = meshes.each_unit(
+        work, num_units, bytes_per_unit=10, resources=resources, prepare=prepare
+    )
+    assert list(found) == [*range(num_units)]
+
+
 def test_what_is_told_of_some_units_is_of_all():
     told = []
     resources = meshes.Resources(on_stage=lambda *stage: told.append(stage), progress=told.append)

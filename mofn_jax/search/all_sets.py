@@ -45,9 +45,9 @@ class BestSet(NamedTuple):
 
 
 def best_of_all_sets(
-    literals: Sequence[Literals],
-    inputs: np.ndarray,
-    targets: np.ndarray,
+    histograms: np.ndarray,
+    counts: np.ndarray,
+    on_counts: Sequence[int],
     *,
     num_literals: int,
     free: bool,
@@ -56,48 +56,54 @@ def best_of_all_sets(
     """Of every unit, the best set for each N = 1..num_literals and M = 1..N, in this order.
 
     Args:
-      literals: of each of u units.
-      inputs: [E, n] real numbers.
-      targets: [E, u] booleans.
+      histograms: [u, 2^n] int32, as `signed_patterns` gives them.
+      counts: [u] int32, how many literals each unit has.
+      on_counts: of each unit on how many examples it is on.
       num_literals: the largest N.
-      free: whether literals may be negated.
+      free: whether inputs may be taken negated.
       mesh: devices to divide the units among.
     """
-    num_inputs = inputs.shape[1]
+    num_inputs = histograms.shape[1].bit_length() - 1
     roles = np.indices((3 if free else 2,) * num_inputs).reshape(num_inputs, -1).T
     sizes = (roles != _ABSENT).sum(1)
-    histograms = [_signed_patterns(*unit, inputs) for unit in zip(literals, targets.T, strict=True)]
-    counts = meshes.divide(
-        _count_units_assignments, (np.stack(histograms),), (), mesh=mesh, free=free
-    )
+    totals = meshes.divide(_count_units_assignments, (histograms,), (), mesh=mesh, free=free)
     best = []
-    for unit, on, unit_counts in zip(literals, targets.sum(0).tolist(), counts, strict=True):
-        legal = (roles[:, len(unit.inputs) :] == _ABSENT).all(1)
+    for count, on, unit_totals in zip(counts.tolist(), on_counts, totals, strict=True):
+        legal = (roles[:, count:] == _ABSENT).all(1)
         of_unit: list[BestSet] = []
         best.append(of_unit)
-        for size in range(1, min(num_literals, len(unit.inputs)) + 1):
+        for size in range(1, min(num_literals, count) + 1):
             rows = np.flatnonzero(legal & (sizes == size))
             for m in range(1, size + 1):
-                row = rows[np.argmin(unit_counts[m, rows])]
+                row = rows[np.argmin(unit_totals[m, rows])]
                 positions = np.flatnonzero(roles[row] != _ABSENT)
                 flipped = roles[row, positions] == _FLIPPED
-                of_unit.append(BestSet(m, positions, flipped, on + int(unit_counts[m, row])))
+                of_unit.append(BestSet(m, positions, flipped, on + int(unit_totals[m, row])))
     return best
 
 
-def _signed_patterns(literals: Literals, target: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+def signed_patterns(
+    literals: Sequence[Literals], inputs: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
     """Of each pattern of true and false literals, its examples with the unit off minus on.
 
-    [2^n] int32; the first literal is the highest bit of the pattern.
+    Args:
+      literals: of each of u units.
+      inputs: [E, n] real numbers.
+      targets: [E, u] booleans.
+
+    Returns:
+      [u, 2^n] int32; a unit's first literal is the highest bit of the pattern.
     """
     num_inputs = inputs.shape[1]
-    values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(literals.inputs)]
-    histogram = np.zeros(2**num_inputs, np.int32)
-    for rows in row_slices(inputs):
-        patterns = truth_of(literals, inputs[rows]) @ values
-        signs = np.where(target[rows], -1, 1)
-        histogram += np.bincount(patterns, signs, len(histogram)).astype(np.int32)
-    return histogram
+    histograms = np.zeros((len(literals), 2**num_inputs), np.int32)
+    for histogram, unit, target in zip(histograms, literals, targets.T, strict=True):
+        values = 2 ** np.arange(num_inputs - 1, -1, -1)[: len(unit.inputs)]
+        for rows in row_slices(inputs):
+            patterns = truth_of(unit, inputs[rows]) @ values
+            signs = np.where(target[rows], -1, 1)
+            histogram += np.bincount(patterns, signs, histogram.size).astype(np.int32)
+    return histograms
 
 
 def count_assignments(histogram: jax.Array, *, free: bool) -> jax.Array:

@@ -57,8 +57,8 @@ def best(
     """
     refine_literals = checks.at_least("refine_literals", refine_literals, 0)
     num_examples, num_inputs = inputs.shape
-    # Half of the memory is for the bits that the searches share, the other for each in its turn,
-    # and a part of it for refining what they found before.
+    # Half of the memory is for the bits that the searches share, and those of the next units; the
+    # other for each search in its turn, and a part of it for refining what they found before.
     memory_budget = resources.memory_budget // 2
     refining_budget = memory_budget // 4
 
@@ -87,10 +87,12 @@ def best(
         resources=resources._replace(progress=None),
     )
 
-    def search(units: slice) -> Iterator[tuple[Sequence[Candidate], np.ndarray]]:
+    def prepare(units: slice) -> np.ndarray:
+        return literal_bits(literals[units], inputs, num_inputs, memory_budget)
+
+    def search(units: slice, bits: np.ndarray) -> Iterator[tuple[Sequence[Candidate], np.ndarray]]:
         some, some_targets = literals[units], targets[:, units]
         part = resources.for_units(units, len(literals), memory_budget - refining_budget)
-        bits = literal_bits(some, inputs, num_inputs, memory_budget)
         first = ordered._replace(units=ordered.units[units], on_counts=ordered.on_counts[units])
         found = merge_fronts(first, *others(some, some_targets, resources=part, bits=bits))
         return zip(found.units, some_targets.T, strict=True)
@@ -108,8 +110,9 @@ def best(
     found = meshes.each_unit(
         search,
         len(literals),
-        bytes_per_unit=num_inputs * num_examples // 4,
+        bytes_per_unit=num_inputs * num_examples // 2,
         resources=resources._replace(progress=None),
+        prepare=prepare,
         in_small_pieces=False,
     )
     units: list[tuple[Candidate, ...]] = []

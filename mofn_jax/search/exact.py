@@ -14,6 +14,7 @@ Axis letters: E examples, N literals, M needed, n inputs, u units, W words of 32
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,13 @@ from mofn_jax.complexity import complexity
 from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
 from mofn_jax.literals import Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
-from mofn_jax.search.all_sets import BestSet, all_sets_bytes, all_sets_fit, best_of_all_sets
+from mofn_jax.search.all_sets import (
+    BestSet,
+    all_sets_bytes,
+    all_sets_fit,
+    best_of_all_sets,
+    signed_patterns,
+)
 
 SIGNS = ("weights", "free")
 _BLOCK = 16
@@ -146,21 +153,27 @@ def best_sets(
     num_examples, num_inputs = inputs.shape
     free = signs == "free"
 
-    def search(units: slice) -> list[list[BestSet]]:
-        some = literals[units], inputs, targets[:, units]
-        if all_sets_fit(num_inputs, free):
-            return best_of_all_sets(
-                *some, num_literals=num_literals, free=free, mesh=resources.mesh
-            )
-        some_bits = None if bits is None else bits[units]
-        if some_bits is None:
-            some_bits = literal_bits(some[0], inputs, num_inputs, resources.memory_budget // 4)
-        counts = np.array([len(unit.inputs) for unit in some[0]], np.int32)
-        return best_of_small_sets(
-            some_bits, counts, some[2], num_literals=num_literals, free=free, mesh=resources.mesh
-        )
+    counts = np.array([len(unit.inputs) for unit in literals], np.int32)
+    all_sets = all_sets_fit(num_inputs, free)
+    options: dict[str, Any] = {"num_literals": num_literals, "free": free, "mesh": resources.mesh}
 
-    if all_sets_fit(num_inputs, free):
+    def prepare(units: slice) -> Any:
+        some, some_targets = literals[units], targets[:, units]
+        if all_sets:
+            return signed_patterns(some, inputs, some_targets)
+        if bits is None:
+            some_bits = literal_bits(some, inputs, num_inputs, resources.memory_budget // 4)
+        else:
+            some_bits = bits[units]
+        return _pack(some_bits, counts[units], some_targets, num_literals, free)
+
+    def search(units: slice, prepared: Any) -> list[list[BestSet]]:
+        some = counts[units], targets[:, units].sum(0).tolist()
+        if all_sets:
+            return best_of_all_sets(prepared, *some, **options)
+        return best_of_small_sets(prepared, *some, **options)
+
+    if all_sets:
         bytes_per_unit = all_sets_bytes(num_inputs, free)
     else:
         ways = 2**num_literals * (1 + num_literals if free else 1)
@@ -170,6 +183,7 @@ def best_sets(
         len(literals),
         bytes_per_unit=bytes_per_unit,
         resources=resources,
+        prepare=prepare,
         stage="exact",
     )
     for unit, best in zip(literals, found, strict=True):
@@ -200,10 +214,34 @@ def best_single_literals(bits: np.ndarray, target: np.ndarray, free: bool) -> li
     return [BestSet(1, np.array([position]), np.array([flipped > 0]), int(ways.min()))]
 
 
+class _Packed(NamedTuple):
+    """What the search of small sets reads of some units."""
+
+    single: list[list[BestSet]]  # the best rules of one literal
+    words: np.ndarray | None  # [u, R, W] uint32, the literals of whole blocks; None if not needed
+    signs: np.ndarray | None  # [u, W] int32, of the words
+    examples: np.ndarray | None  # [u, W] uint32, all of them
+
+
+def _pack(
+    bits: np.ndarray, counts: np.ndarray, targets: np.ndarray, num_literals: int, free: bool
+) -> _Packed:
+    """Packs where the literals of u units hold, bits [u, n, W], for `best_of_small_sets`."""
+    single = [
+        best_single_literals(unit_bits[:count], target, free)
+        for unit_bits, count, target in zip(bits, counts, targets.T, strict=True)
+    ]
+    if num_literals == 1:
+        return _Packed(single, None, None, None)
+    words, signs = pack_units(bits, targets)
+    words = np.pad(words, ((0, 0), (0, -words.shape[1] % _BLOCK), (0, 0)))
+    return _Packed(single, words, signs, np.stack([all_examples(target) for target in targets.T]))
+
+
 def best_of_small_sets(
-    bits: np.ndarray,
+    packed: _Packed,
     counts: np.ndarray,
-    targets: np.ndarray,
+    on_counts: Sequence[int],
     *,
     num_literals: int,
     free: bool,
@@ -212,32 +250,24 @@ def best_of_small_sets(
     """As `best_of_all_sets`, for small sets of many inputs.
 
     Args:
-      bits: [u, n, W] uint32, where the literals hold.
-      counts: [u] int32, how many literals each unit has.
-      targets: [E, u] booleans.
-      num_literals, free, mesh: as there.
+      packed: see `_Packed`.
+      counts, on_counts, num_literals, free, mesh: as there.
     """
-    best = [
-        best_single_literals(unit_bits[:count], target, free)
-        for unit_bits, count, target in zip(bits, counts, targets.T, strict=True)
-    ]
-    if num_literals == 1:
+    best = [[*unit] for unit in packed.single]
+    if packed.words is None:
         return best
-    num_blocks = -(-bits.shape[1] // _BLOCK)
-    words, signs = pack_units(bits, targets)
-    words = np.pad(words, ((0, 0), (0, num_blocks * _BLOCK - bits.shape[1]), (0, 0)))
-    examples = np.stack([all_examples(target) for target in targets.T])
+    num_blocks = packed.words.shape[1] // _BLOCK
     for size in range(2, num_literals + 1):
         blocks = np.array(
             list(itertools.combinations_with_replacement(range(num_blocks), size)), np.int32
         )
         found = meshes.divide(
             _best_in_blocks,
-            (words, signs, examples, counts),
+            (*packed[1:], counts),
             (blocks, _coefficients(size, free)),
             mesh=mesh,
         )
-        for unit, on, least, places in zip(best, targets.sum(0).tolist(), *found, strict=True):
+        for unit, on, least, places in zip(best, on_counts, *found, strict=True):
             unit += _first_of_best(blocks, least, places, free, on)
     return best
 

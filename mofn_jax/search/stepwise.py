@@ -96,11 +96,15 @@ def stepwise(
         "free": signs == "free",
     }
 
-    def search(units: slice) -> list[tuple[Candidate, ...]]:
-        some = literals[units]
+    def prepare(units: slice) -> tuple[list[Literals], np.ndarray]:
         known = None if bits is None else bits[units]
         sizes = pool_inputs, several, thresholds_per_input
-        pools, pool_bits = _pools(some, inputs, known, *sizes, resources)
+        return _pools(literals[units], inputs, known, *sizes, resources)
+
+    def search(
+        units: slice, prepared: tuple[list[Literals], np.ndarray]
+    ) -> list[tuple[Candidate, ...]]:
+        pools, pool_bits = prepared
         counts = np.array([len(unit.inputs) for unit in pools], np.int32)
         best = meshes.divide(
             _search_units,
@@ -137,6 +141,7 @@ def stepwise(
         len(literals),
         bytes_per_unit=bytes_per_unit,
         resources=pieces,
+        prepare=prepare,
         stage="stepwise",
         one_by_one=True,
     )
