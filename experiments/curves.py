@@ -41,7 +41,8 @@ def figure(path: Path, num_panels: int, *, columns: int) -> Iterator[list[Axes]]
         ax.remove()
     yield used
     handles = used[0].get_legend_handles_labels()
-    picture.legend(*handles, loc="outside lower center", ncols=4, fontsize="small")
+    wide = min(4, columns + 1)
+    picture.legend(*handles, loc="outside lower center", ncols=wide, fontsize="small")
     outputs.write_whole(path, lambda temporary: picture.savefig(temporary, dpi=150))
     plt.close(picture)
 
