@@ -236,8 +236,8 @@ def _score(
     if mesh is not None:
         ranks = [meshes.place_whole(array, mesh) for array in ranks]
 
-    def score(units: slice) -> Iterable:
-        packed, examples = _pack(
+    def prepare(units: slice) -> tuple:
+        return _pack(
             literals[units],
             inputs,
             targets[:, units],
@@ -246,6 +246,9 @@ def _score(
             None if bits is None else bits[units],
             None if hold is None else hold[units],
         )
+
+    def score(units: slice, prepared: tuple) -> Iterable:
+        packed, examples = prepared
         shared = (examples, *ranks)
         for kernel in kernels:
             if mesh is None:
@@ -266,7 +269,12 @@ def _score(
     words_per_unit = 3 * num_literals + (32 if hold is None else 128)
     bytes_per_unit = table_bytes + 4 * -(-num_examples // 32) * words_per_unit
     return meshes.each_unit(
-        score, num_units, bytes_per_unit=bytes_per_unit, resources=resources, axes=[UNITS]
+        score,
+        num_units,
+        bytes_per_unit=bytes_per_unit,
+        resources=resources,
+        prepare=prepare,
+        axes=[UNITS],
     )
 
 

@@ -65,9 +65,15 @@ def weight_order(
     literals = [unit.first(largest) for unit in literals]
     walks = largest > MOST_LITERALS_FOR_BITS
 
-    def search(units: slice) -> list[tuple[Candidate, ...]]:
-        known: dict[str, Any] = {"bits": None if bits is None else bits[units]}
-        known["resources"] = resources.quiet()
+    def prepare(units: slice) -> np.ndarray | None:
+        if bits is not None:
+            return bits[units]
+        size = tabled if walks else largest
+        some = [unit.first(size) for unit in literals[units]]
+        return _bits_here(some, inputs, size, resources)
+
+    def search(units: slice, some_bits: np.ndarray | None) -> list[tuple[Candidate, ...]]:
+        known: dict[str, Any] = {"bits": some_bits, "resources": resources.quiet()}
         some, some_targets = literals[units], targets[:, units]
         short = [unit.first(tabled) for unit in some]
         tables = error_tables(short, inputs, some_targets, tabled, **known)
@@ -86,6 +92,7 @@ def weight_order(
         len(literals),
         bytes_per_unit=num_examples * (min(largest, MOST_LITERALS_FOR_BITS) + tabled) // 2,
         resources=resources._replace(progress=None) if walks else resources,
+        prepare=prepare,
         stage="weight order",
     )
     fronts = tuple(units)
@@ -93,6 +100,15 @@ def weight_order(
         longer = _walked(literals, inputs, targets, largest, resources)
         fronts = tuple(non_dominated([*a, *b]) for a, b in zip(fronts, longer, strict=True))
     return RuleFront(fronts, targets.sum(0), num_examples, num_inputs)
+
+
+def _bits_here(
+    literals: Sequence[Literals], inputs: np.ndarray, num_literals: int, resources: Resources
+) -> np.ndarray | None:
+    """Where the literals hold; None of a mesh: each process makes those of its own devices."""
+    if resources.mesh is not None:
+        return None
+    return literal_bits(literals, inputs, num_literals, resources.memory_budget // 4)
 
 
 def _walked(
@@ -120,9 +136,7 @@ def _walked(
 
         def piece(first: int) -> tuple[int, PrefixOrder, list[Literals], np.ndarray | None]:
             taken = [unit.take(slice(first, first + size)) for unit in some]
-            bits = None  # of a mesh each process makes those of its own devices
-            if resources.mesh is None:
-                bits = literal_bits(taken, inputs, size, memory_budget)
+            bits = _bits_here(taken, inputs, size, resources)
             return first, prefix_order_from(first, first + size, largest), taken, bits
 
         for first, order, taken, bits in one_ahead(map(piece, range(0, largest, size))):
