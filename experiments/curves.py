@@ -41,8 +41,9 @@ def figure(path: Path, num_panels: int, *, columns: int) -> Iterator[list[Axes]]
         ax.remove()
     yield used
     handles = used[0].get_legend_handles_labels()
-    wide = min(4, columns + 1)
-    picture.legend(*handles, loc="outside lower center", ncols=wide, fontsize="small")
+    picture.legend(
+        *handles, loc="outside lower center", ncols=min(4, columns + 1), fontsize="small"
+    )
     outputs.write_whole(path, lambda temporary: picture.savefig(temporary, dpi=150))
     plt.close(picture)
 

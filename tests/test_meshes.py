@@ -151,7 +151,7 @@ def test_work_on_units_in_pieces_that_fit():
 
 
 def test_the_next_units_are_prepared_while_work_is_on_these():
-    last_prepared = threading.Event()
+    last_prepared, num_units = threading.Event(), 2 * meshes.cpu_count()
     resources = meshes.Resources(memory_budget=10)
 
     def prepare(units):
@@ -164,7 +164,6 @@ def test_the_next_units_are_prepared_while_work_is_on_these():
         assert last_prepared.wait(10)  # though these are the first
         return range(units.start, units.stop)
 
-    num_units = 2 * meshes.full_rounds(meshes.cpu_count(), None)
     found = meshes.each_unit(
         work, num_units, bytes_per_unit=10, resources=resources, prepare=prepare
     )
