@@ -13,7 +13,7 @@ Axis letters: E examples, N literals, M needed, n inputs, u units, W words of 32
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -152,10 +152,10 @@ def best_sets(
     """
     num_examples, num_inputs = inputs.shape
     free = signs == "free"
-
     counts = np.array([len(unit.inputs) for unit in literals], np.int32)
     all_sets = all_sets_fit(num_inputs, free)
-    options: dict[str, Any] = {"num_literals": num_literals, "free": free, "mesh": resources.mesh}
+    best_of: Callable[..., list[list[BestSet]]]
+    best_of = best_of_all_sets if all_sets else best_of_small_sets
 
     def prepare(units: slice) -> Any:
         some, some_targets = literals[units], targets[:, units]
@@ -168,10 +168,14 @@ def best_sets(
         return _pack(some_bits, counts[units], some_targets, num_literals, free)
 
     def search(units: slice, prepared: Any) -> list[list[BestSet]]:
-        some = counts[units], targets[:, units].sum(0).tolist()
-        if all_sets:
-            return best_of_all_sets(prepared, *some, **options)
-        return best_of_small_sets(prepared, *some, **options)
+        return best_of(
+            prepared,
+            counts[units],
+            targets[:, units].sum(0).tolist(),
+            num_literals=num_literals,
+            free=free,
+            mesh=resources.mesh,
+        )
 
     if all_sets:
         bytes_per_unit = all_sets_bytes(num_inputs, free)
