@@ -102,6 +102,14 @@ def from_sort_keys(keys: tuple[np.ndarray, ...], dtype: np.dtype) -> np.ndarray:
     return np.where(bits & sign, bits ^ sign, ~bits).view(dtype)
 
 
+def keys_of_thresholds(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Of thresholds [N] the keys of the least values of a float dtype that are not below them."""
+    values = thresholds.astype(dtype)
+    above = np.nextafter(values, dtype.type(np.inf))
+    values = np.where(values < thresholds, above, values)
+    return tuple(key[:, 0] for key in sort_keys(values[None]))
+
+
 def float_dtype(array: np.ndarray) -> np.dtype:
     """The floating precision in which an array's thresholds are found: its own, if it has one."""
     own = array.dtype.kind == "f" and array.dtype.itemsize <= 8

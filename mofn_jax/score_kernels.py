@@ -36,7 +36,7 @@ from mofn_jax.complexity import NO_RULE
 _MOST_BLOCKS, _LEAST_BLOCK = 4, 32
 _MOST_USEFUL = 4  # rules of a row
 _DIGIT_BITS = 7
-_LANES = 128  # of a TPU's registers: whole ones make its products ten times faster
+LANES = 128  # of a TPU's registers: whole ones make its products ten times faster
 
 
 class Ranks(NamedTuple):
@@ -217,7 +217,7 @@ def useful_ranks_by_walk(
     axis_name: str | None = None,
 ) -> Walked:
     """As `least_ranks_by_walk`, for accelerators; without rules that one before is as good as."""
-    num_words, missing = len(target), -len(target) % _LANES
+    num_words, missing = len(target), -len(target) % LANES
     example = jnp.arange(32, dtype=jnp.uint32)[:, None]
     places = 8 * (example // 8) + 7 - example % 8  # of its bit in a word packed by NumPy
 
@@ -227,7 +227,7 @@ def useful_ranks_by_walk(
     valid, is_on = unpack(examples), unpack(target)
     on, change = is_on.sum(), valid - 2 * is_on
     hold = jnp.pad(hold.reshape(-1, 32).T, ((0, 0), (0, missing)))
-    answers = _sums_by(hold, change, ranks.shape[1])
+    answers = sums_by(hold, change, ranks.shape[1])
     errors = on + jnp.cumsum(answers[::-1])[::-1]
     first, taken = _total(errors, axis_name), _taken(ranks)
     constants = jnp.stack([first[0], _total(on, axis_name)])
@@ -240,7 +240,7 @@ def useful_ranks_by_walk(
         literal, taken = literal_and_taken
         holds = unpack(literal)
         hold = hold + holds
-        errors = errors + _sums_by(hold, change * holds, len(errors))
+        errors = errors + sums_by(hold, change * holds, len(errors))
         fewest, useful = _useful(_total(errors, axis_name), taken, fewest)
         return (hold, errors, fewest), useful
 
@@ -260,16 +260,20 @@ def _no_rules(target: jax.Array, axis_name: str | None) -> jax.Array:
     return jnp.full(32 * num_words + 1, NO_RULE)
 
 
-def _sums_by(integers: jax.Array, values: jax.Array, length: int) -> jax.Array:
-    """The sums of values -1, 0, 1 [32, W'] by integers 0..length - 1: [length] int32."""
+def sums_by(integers: jax.Array, values: jax.Array, length: int) -> jax.Array:
+    """The sums of values -1, 0, 1 [.] by integers [.] from 0 to length - 1: [length] int32."""
     high, low = integers >> _DIGIT_BITS, integers & (2**_DIGIT_BITS - 1)
-    highs = jnp.arange((length >> _DIGIT_BITS) + 1, dtype=jnp.int32)[:, None, None]
-    lows = jnp.arange(2**_DIGIT_BITS, dtype=jnp.int32)[:, None, None]
+    axes = tuple(range(1, 1 + integers.ndim))
+    highs = jnp.arange((length >> _DIGIT_BITS) + 1, dtype=jnp.int32)
+    lows = jnp.arange(2**_DIGIT_BITS, dtype=jnp.int32)
     # Exact: of ones and zeros in bfloat16, summed in float32 up to 2^24.
-    by_high = jnp.where(high[None] == highs, values[None], 0).astype(jnp.bfloat16)
-    by_low = (low[None] == lows).astype(jnp.bfloat16)
+    by_high = jnp.where(high[None] == jnp.expand_dims(highs, axes), values[None], 0)
+    by_low = low[None] == jnp.expand_dims(lows, axes)
     sums = jax.lax.dot_general(
-        by_high, by_low, (((1, 2), (1, 2)), ((), ())), preferred_element_type=jnp.float32
+        by_high.astype(jnp.bfloat16),
+        by_low.astype(jnp.bfloat16),
+        ((axes, axes), ((), ())),
+        preferred_element_type=jnp.float32,
     )
     return sums.astype(jnp.int32).reshape(-1)[:length]
 

@@ -45,6 +45,28 @@ def errors(m, rule_literals, examples, target):
     )
 
 
+def moved(rule_literals, i, threshold):
+    """The literals, one of them with another threshold."""
+    column, _, negated = rule_literals[i]
+    return [*rule_literals[:i], (column, threshold, negated), *rule_literals[i + 1 :]]
+
+
+def refined(m, rule_literals, examples, target):
+    """The literals with their thresholds moved by turns, each to the first of its best places."""
+    i, unmoved = 0, 0
+    while unmoved < len(rule_literals):
+        column = [example[rule_literals[i][0]] for example in examples]
+        ways = [
+            (errors(m, moved(rule_literals, i, threshold), examples, target), threshold)
+            for threshold in candidates(column)
+        ]
+        unmoved += 1
+        if ways and min(ways)[0] < errors(m, rule_literals, examples, target):
+            rule_literals, unmoved = moved(rule_literals, i, min(ways)[1]), 1
+        i = (i + 1) % len(rule_literals)
+    return rule_literals
+
+
 def complexity(m, num_literals, num_inputs):
     if m == 0 or m == num_literals + 1:
         return 0.0

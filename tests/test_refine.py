@@ -4,10 +4,11 @@ import numpy as np
 import oracle
 import pytest
 
-from mofn_jax.fronts import Candidate, RuleFront
+from mofn_jax import meshes
+from mofn_jax.fronts import Candidate, RuleFront, non_dominated
 from mofn_jax.literals import Literals, literal_truth
 from mofn_jax.search.exact import exact
-from mofn_jax.search.refine import best_move, refine_front
+from mofn_jax.search.refine import refine_front, refine_unit
 
 
 def random_front(seed=0, dtype=np.float32):
@@ -19,23 +20,52 @@ def random_front(seed=0, dtype=np.float32):
     return exact(literals, inputs, targets, signs="free"), inputs, targets
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_best_move_against_all_moves(seed):
-    rng = np.random.default_rng(seed)
-    values, on = rng.integers(0, 6, 30), rng.random(30) < 0.5
-    negated = bool(seed % 2)
-
-    def errors(cut):  # of "the literal holds" on these, the pivotal examples
-        return int((((values >= cut) ^ negated) != on).sum())
-
-    for now in range(7):
-        cut, change = best_move(2 * values + on, 6, now, negated)
-        assert (errors(cut), cut) == min((errors(other), other) for other in range(1, 6))
-        assert change == errors(cut) - errors(now)
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize(
+    ("num_examples", "dtype"),
+    [(1, np.float32), (60, np.float64), (127, np.int8), (128, np.float32), (300, np.float16)],
+)
+def test_moves_are_those_of_plain_loops(monkeypatch, platform, num_examples, dtype):
+    rng = np.random.default_rng(num_examples)
+    # Large and close, so that float64 needs all of its bits; of a few values, so that many tie.
+    inputs = (1e9 * (dtype == np.float64) + rng.integers(-4, 5, (num_examples, 6))).astype(dtype)
+    inputs[:, 2] = 1
+    targets = rng.random((num_examples, 2)) < 0.4
+    thresholds = inputs[rng.integers(num_examples, size=(2, 5, 6)), np.arange(6)]
+    rules = []
+    for target, some_thresholds in zip(targets.T, thresholds, strict=True):
+        unit = []
+        for size, row in zip([1, 2, 3, 5, 6], some_thresholds, strict=True):
+            which, m = rng.choice(6, size, replace=False), int(rng.integers(1, size + 1))
+            # Some between two values, some below all of them.
+            moved = row[which].astype(np.float64) - rng.choice([0, 0.5, 50], size)
+            literals = Literals(which, moved, rng.random(size) < 0.5)
+            truth = literal_truth(literals, inputs).sum(1) >= m
+            unit.append(Candidate(m, literals, np.count_nonzero(truth != target), float(size)))
+        rules.append(unit)
+    monkeypatch.setattr(meshes, "platform", lambda: platform)
+    options = {"refine_literals": 6, "memory_budget": 2**30}
+    for unit, target in zip(rules, targets.T, strict=True):
+        for rule in unit:
+            examples, on = inputs.tolist(), target.tolist()
+            fields = [field.tolist() for field in rule.literals[:3]]
+            expected = oracle.refined(rule.m, [*zip(*fields, strict=True)], examples, on)
+            errors = oracle.errors(rule.m, expected, examples, on)
+            found = refine_unit([rule], inputs, target, **options)[-1]
+            assert found.errors == errors
+            if errors < rule.errors:
+                assert found.literals.thresholds.tolist() == [t for _, t, _ in expected]
+            else:
+                assert found is rule
+        together = refine_unit(unit, inputs, target, **options)
+        apart = [refine_unit([rule], inputs, target, **options)[-1] for rule in unit]
+        assert [rule.errors for rule in together] == [r.errors for r in non_dominated(apart)]
 
 
 def test_a_literal_of_a_constant_input_stays():
-    assert best_move(np.array([0, 1, 1]), 1, 1, False) == (1, 0)
+    inputs, target = np.ones((3, 1)), np.array([True, True, False])
+    rule = Candidate(1, Literals(np.array([0]), np.array([5.0]), np.array([False])), 2, 0.5)
+    assert refine_unit([rule], inputs, target, refine_literals=1, memory_budget=1) == (rule,)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

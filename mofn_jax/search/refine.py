@@ -1,26 +1,35 @@
 """Better thresholds for rules already found: one literal at a time, each to its best place.
 
-A literal decides its rule on the pivotal examples, those on which M - 1 of the other literals hold.
-Along the literal's input, ascending, the errors of every cut are a cumulative sum over these
-examples, so the best of all cuts is found exactly. Literals take turns until none can improve.
+Which rules are worth it, and what `mofn_jax.search.moves`, where thresholds move, is given of them.
 
-Axis letters: E examples, N literals, M needed, n inputs, u units.
+Axis letters: C columns, E examples, K the largest N, N literals, M needed, n inputs, R rules,
+u units.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mofn_jax import checks
+from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
-from mofn_jax.columns import SORT_BYTES, sort_columns
+from mofn_jax.columns import (
+    SORT_BYTES,
+    float_dtype,
+    from_sort_keys,
+    keys_of_thresholds,
+    sort_columns,
+    sort_keys,
+)
 from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
 from mofn_jax.literals import check_literals, truth_of
+from mofn_jax.score_kernels import LANES
+from mofn_jax.search.moves import Columns, Rules, move_thresholds
 
 _ALL_REFINED = 10  # literals
 _LENGTHS = (15, 20, 30, 40, 60, 80, 100, 128, 192, 256)
+# What is compiled for rules and columns at once; for columns that, half of it, or a fourth.
+_RULES, _COLUMNS = 16, 128
 
 
 def refine_front(
@@ -96,10 +105,10 @@ def refine_unit(
 ) -> tuple[Candidate, ...]:
     """The front of one unit, from its front and a target [E]; see `refine_front`."""
     refined = []
-    most_columns = memory_budget // (2 * SORT_BYTES * len(inputs))
+    most_columns = min(_COLUMNS, memory_budget // (2 * SORT_BYTES * len(inputs)))
+    largest = min(refine_literals, inputs.shape[1])
     for some in _sharing_columns(_worth_it(rules, refine_literals), most_columns):
-        columns = _rank_columns(inputs, some)
-        refined += [_refine(rule, columns, target) for rule in some]
+        refined += _refine(some, inputs, target, largest)
     return non_dominated([*rules, *refined])
 
 
@@ -114,12 +123,12 @@ def _worth_it(rules: Sequence[Candidate], refine_literals: int) -> list[Candidat
 
 
 def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[list[Candidate]]:
-    """Runs of rules that name at most as many inputs, or of one rule."""
+    """Runs of at most 16 rules that name at most as many inputs, or of one rule."""
     some: list[Candidate] = []
     used: set[int] = set()
     for rule in rules:
         named = set(rule.literals.inputs.tolist())
-        if some and len(used | named) > most_columns:
+        if len(some) == _RULES or (some and len(used | named) > most_columns):
             yield some
             some, used = [], set()
         some.append(rule)
@@ -128,81 +137,78 @@ def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[
         yield some
 
 
-class _RankedColumns(NamedTuple):
-    """Columns of inputs, and where each value stands among the different ones."""
-
-    inputs: np.ndarray  # [I] ascending
-    values: np.ndarray  # [I, E]
-    ranks: np.ndarray  # [I, E] int64, from 0
-
-
-def _rank_columns(inputs: np.ndarray, rules: Sequence[Candidate]) -> _RankedColumns:
-    """The columns that the rules name."""
-    used = np.unique(np.concatenate([rule.literals.inputs for rule in rules]))
-    columns = sort_columns(read_columns(inputs, used))
-    ranks = np.empty(columns.order.shape, np.int64)
-    for row, order, is_cut in zip(ranks, columns.order, columns.is_cut, strict=True):
-        row[order] = np.cumsum(is_cut)
-    return _RankedColumns(used, columns.values, ranks)
-
-
-def _refine(rule: Candidate, columns: _RankedColumns, target: np.ndarray) -> Candidate:
-    """The rule with its thresholds moved, one at a time, until no move makes fewer errors.
+def _refine(
+    rules: Sequence[Candidate], inputs: np.ndarray, target: np.ndarray, largest: int
+) -> list[Candidate]:
+    """The rules with their thresholds moved until no move makes fewer errors.
 
     Args:
-      rule: the rule, not constant.
-      columns: the inputs that it names, and others.
+      rules: at most 16, not constant, of at most `largest` literals each.
+      inputs: [E, n] real numbers.
       target: [E] booleans.
+      largest: K.
     """
-    rows = np.searchsorted(columns.inputs, rule.literals.inputs)
-    negated = rule.literals.negated
-    thresholds = rule.literals.thresholds.copy()
-    below = columns.values[rows] < thresholds[:, None]
-    truth = below == negated[:, None]
-    hold = truth.sum(0, dtype=np.int16)
-    ranks = columns.ranks[rows]
-    num_values = 1 + ranks.max(1)
-    cuts = np.where(below, ranks, -1).max(1) + 1
-    keys = 2 * ranks + target
-    errors, unmoved, i = rule.errors, 0, 0
-    while unmoved < len(rows):
-        pivotal = np.flatnonzero(hold - truth[i] == rule.m - 1)
-        cut, change = best_move(keys[i][pivotal], num_values[i], cuts[i], negated[i])
-        unmoved += 1
-        if change < 0:
-            cuts[i] = cut
-            thresholds[i] = columns.values[rows[i], np.argmax(ranks[i] == cut)]
-            moved = (ranks[i] >= cut) ^ negated[i]
-            hold += moved
-            hold -= truth[i]
-            truth[i] = moved
-            errors, unmoved = errors + change, 1
-        i = (i + 1) % len(rows)
-    return rule._replace(
-        literals=rule.literals._replace(thresholds=thresholds, gains=None), errors=errors
+    num_examples, dtype = len(inputs), float_dtype(inputs)
+    num_places = LANES * (num_examples // LANES + 1)
+    signs = np.zeros(num_places, np.int32)
+    signs[:num_examples] = np.where(target, -1, 1)
+    used = np.unique(np.concatenate([rule.literals.inputs for rule in rules]))
+    packed = _pack_rules(rules, used, dtype, largest)
+    moved = move_thresholds(
+        _sort_and_pad(read_columns(inputs, used), num_places),
+        signs,
+        packed,
+        num_examples=num_examples,
+        platform=meshes.platform(),
     )
+    keys = tuple(np.asarray(key) for key in moved.keys)
+    changed = np.any([new != old for new, old in zip(keys, packed.keys, strict=True)], axis=0)
+    values = from_sort_keys(keys, dtype)
+    refined = []
+    for i, (rule, change) in enumerate(zip(rules, moved.change.tolist(), strict=False)):
+        thresholds = rule.literals.thresholds.copy()
+        some = np.flatnonzero(changed[i, : len(thresholds)])
+        thresholds[some] = values[i, some]
+        literals = rule.literals._replace(thresholds=thresholds, gains=None)
+        refined.append(rule._replace(literals=literals, errors=rule.errors + change))
+    return refined
 
 
-def best_move(keys: np.ndarray, num_values: int, cut: int, negated: bool) -> tuple[int, int]:
-    """The best cut for a literal, the smallest of the best.
+def _pack_rules(
+    rules: Sequence[Candidate], used: np.ndarray, dtype: np.dtype, largest: int
+) -> Rules:
+    """The rules over columns of a float dtype, those of the inputs that are used, ascending."""
+    num_words = len(sort_keys(np.zeros((1, 1), dtype)))
+    packed = Rules(
+        np.zeros((_RULES, largest), np.int32),
+        tuple(np.zeros((num_words, _RULES, largest), np.uint32)),
+        np.zeros((_RULES, largest), bool),
+        np.zeros(_RULES, np.int32),
+        np.zeros(_RULES, np.int32),
+    )
+    for i, rule in enumerate(rules):
+        literals = rule.literals
+        size = packed.sizes[i] = len(literals.inputs)
+        packed.rows[i, :size] = np.searchsorted(used, literals.inputs)
+        packed.negated[i, :size] = literals.negated
+        packed.m[i] = rule.m
+        words = keys_of_thresholds(literals.thresholds, dtype)
+        for key, word in zip(packed.keys, words, strict=True):
+            key[i, :size] = word
+    return packed
 
-    Args:
-      keys: of the pivotal examples, twice the rank of the value among the different ones of the
-        input, from 0, and 1 more where the unit is on.
-      num_values: how many different values there are.
-      cut: how many of them are below the threshold now.
-      negated: whether the literal holds below it.
 
-    Returns:
-      How many values are below the best threshold, at least one and not all, and by how much the
-      errors change.
-    """
-    if num_values < 2:
-        return cut, 0
-    off, on = np.bincount(keys, minlength=2 * num_values).reshape(-1, 2).T
-    # How many more errors there are if the literal holds on the pivotal examples below each cut.
-    change = np.append(0, np.cumsum(off - on))
-    if not negated:
-        change = change[-1] - change
-    best = 1 + int(change[1:-1].argmin())
-    return best, int(change[best] - change[cut])
+def _sort_and_pad(columns: np.ndarray, num_places: int) -> Columns:
+    """Columns [E, c], padded to one of few shapes; an accelerator sorts them itself."""
+    num_examples, count = columns.shape
+    size = 1 << (max(count, _COLUMNS // 4) - 1).bit_length()
+    keys = sort_keys(columns)
+    order = None
+    if meshes.platform() == "cpu":
+        order = np.tile(np.arange(num_places, dtype=np.int32), (size, 1))
+        order[:count, :num_examples] = sort_columns(columns).order
+        some = order[:count, :num_examples]
+        keys = tuple(np.take_along_axis(key, some, axis=1) for key in keys)
+    missing = (0, size - count), (0, num_places - num_examples)
+    largest = np.iinfo(np.uint32).max  # of the places of no example: they come last
+    return Columns(tuple(np.pad(key, missing, constant_values=largest) for key in keys), order)
