@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mofn_jax import meshes
 from mofn_jax.literals import Literals, literal_truth
-from mofn_jax.search.stepwise import choose_pool
+from mofn_jax.search.pools import choose_pool
 
 _Made = TypeVar("_Made")
 TREE, LINEAR = "decision tree", "logistic regression"

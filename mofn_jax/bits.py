@@ -18,7 +18,8 @@ import numpy as np
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns, row_slices
-from mofn_jax.literals import Literals
+from mofn_jax.held_inputs import HeldInputs, held_bits
+from mofn_jax.literals import NO_LITERALS, Literals
 
 _TRUTH_BYTES = 2**20  # of comparisons before they are packed, in a CPU's cache
 
@@ -40,30 +41,42 @@ def pack_examples(truth: np.ndarray) -> np.ndarray:
 
 
 def literal_bits(
-    literals: Sequence[Literals], inputs: np.ndarray, num_literals: int, memory_budget: int
+    literals: Sequence[Literals],
+    inputs: np.ndarray,
+    num_literals: int,
+    memory_budget: int,
+    held: HeldInputs | None = None,
 ) -> np.ndarray:
     """On which examples each unit's literals hold, compared in the inputs' own precision.
 
     Args:
       literals: of u units, at most N each.
-      inputs: [E, n] real numbers; if their columns do not lie in one piece, they are read once, a
-        slice of examples at a time.
+      inputs: [E, n] real numbers; if their columns do not lie in one piece, those that literals
+        name are read once, a slice of examples at a time.
       num_literals: N.
       memory_budget: bytes of a slice.
+      held: these inputs or others on the device, which then compares these; None if they are not.
 
     Returns:
       [u, N, W] uint32; missing literals hold nowhere.
     """
+    if held is not None and held.inputs is inputs:
+        return held_bits(literals, held, num_literals)
     bits = np.zeros((len(literals), num_literals, 4 * -(-len(inputs) // 32)), np.uint8)
-    if not any(len(unit.inputs) for unit in literals):
+    named = np.unique(np.concatenate([NO_LITERALS.inputs, *(unit.inputs for unit in literals)]))
+    if not len(named):
         return bits.view(np.uint32)
     in_columns = inputs.flags.f_contiguous
     slices = [slice(0, len(inputs))] if in_columns else row_slices(inputs, memory_budget // 2)
+    which: slice | np.ndarray = slice(None)
+    if not in_columns and len(named) < inputs.shape[1]:
+        which = named
+        literals = [unit._replace(inputs=np.searchsorted(named, unit.inputs)) for unit in literals]
     with ThreadPoolExecutor(meshes.cpu_count()) as pool:
         for rows in slices:
             compare = partial(
                 _compare,
-                columns=read_columns(inputs[rows]).T,
+                columns=read_columns(inputs[rows], which).T,
                 where=slice(rows.start // 8, -(-rows.stop // 8)),
             )
             list(pool.map(compare, bits, literals))

@@ -6,10 +6,12 @@ from there on the search for thresholds needs only integers, and float64 is exac
 Axis letters: E examples, n columns, u targets.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -19,6 +21,7 @@ from mofn_jax.chunking import chunks, read_columns
 # Bytes of working memory an example of each sorted column takes: its value, order, and whether it
 # may be cut there, twice over while they are made.
 SORT_BYTES = 32
+NO_KEY = np.iinfo(np.uint32).max  # above that of any value
 
 
 class SortedColumns(NamedTuple):
@@ -90,6 +93,19 @@ def sort_keys(columns: np.ndarray) -> tuple[np.ndarray, ...]:
     if keys.dtype.itemsize < 8:
         return (keys.astype(np.uint32),)
     return (keys >> np.uint64(32)).astype(np.uint32), keys.astype(np.uint32)
+
+
+def key_words(dtype: np.dtype) -> int:
+    """How many words a key of a float dtype has."""
+    return max(1, dtype.itemsize // 4)
+
+
+def less_than(keys: Sequence[jax.Array], others: Sequence[jax.Array]) -> jax.Array:
+    """Whether keys are less than others, word by word of the same shape, or one."""
+    less = jnp.bool_(False)
+    for key, other in reversed(list(zip(keys, others, strict=True))):
+        less = (key < other) | ((key == other) & less)
+    return less
 
 
 def from_sort_keys(keys: tuple[np.ndarray, ...], dtype: np.dtype) -> np.ndarray:

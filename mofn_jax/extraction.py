@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
 from mofn_jax.fronts import RuleFront
+from mofn_jax.held_inputs import hold
 from mofn_jax.literals import (
     Literals,
     most_literals,
@@ -151,10 +152,14 @@ def check_extraction(
 
 
 def _columns_at_hand(inputs: np.ndarray, resources: Resources) -> tuple[np.ndarray, Resources]:
-    """The inputs, column by column in memory if the budget has room for that, and what is left.
+    """The inputs, column by column in memory if there is room for that, and what is left.
 
-    Thresholds, bits and refinement all read columns: of rows they would each have to make them.
+    Thresholds, bits and refinement all read columns: of rows they would each have to make them. An
+    accelerator holds the columns itself.
     """
+    held = None if resources.mesh is not None else hold(inputs, resources.memory_budget)
+    if held is not None:
+        return inputs, resources._replace(held=held)
     if inputs.flags.f_contiguous or inputs.nbytes > resources.memory_budget // 4 * 3:
         return inputs, resources
     left = resources.memory_budget - inputs.nbytes

@@ -59,6 +59,7 @@ class Resources(NamedTuple):
     mesh: Mesh | None = None  # devices, with both axes; None for the default one
     progress: Callable[[int], None] | None = None  # called with the number of units done since
     on_stage: Callable[[str, int, int], None] | None = None  # stage, how much is done, of how much
+    held: Any = None  # the inputs on the device, a `held_inputs.HeldInputs`; None if they are not
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Tells how much of a stage is done: units, or inputs."""
@@ -75,7 +76,7 @@ class Resources(NamedTuple):
         def on_stage(stage: str, done: int, _: int) -> None:
             self.report(stage, units.start + done, num_units)
 
-        return Resources(memory_budget, self.mesh, on_stage=on_stage)
+        return self._replace(memory_budget=memory_budget, progress=None, on_stage=on_stage)
 
 
 DEFAULT_RESOURCES = Resources()

@@ -288,7 +288,7 @@ def _pack(literals, inputs, targets, num_literals, resources, bits, hold):
     packed_targets, examples = pack_examples(targets.T), pack_examples(np.ones(len(targets), bool))
     if mesh is None:
         if bits is None:
-            bits = literal_bits(literals, inputs, num_literals, memory_budget)
+            bits = literal_bits(literals, inputs, num_literals, memory_budget, resources.held)
         shared = (bits[:, :num_literals], packed_targets)
         return shared if hold is None else (*shared, hold), examples
     missing_units = -len(literals) % mesh.shape[UNITS]

@@ -12,7 +12,7 @@ from mofn_jax import meshes
 from mofn_jax.bits import pack_examples
 from mofn_jax.literals import Literals, literal_truth
 from mofn_jax.meshes import Resources
-from mofn_jax.search import steps, stepwise
+from mofn_jax.search import pools, steps, stepwise
 from mofn_jax.search.exact import NO_SET
 from mofn_jax.search.sets import Unit
 
@@ -280,13 +280,13 @@ def test_of_many_inputs_those_of_most_weight_and_gain_are_searched():
     best = min(front.units[0], key=lambda rule: rule.errors)
     assert (best.errors, sorted(best.literals.inputs.tolist())) == (0, [60, 61, 62, 63, 64])
     literals = Literals(np.arange(90), np.ones(90), np.zeros(90, bool), np.zeros(90))
-    assert stepwise.choose_pool(literals, 20).tolist() == list(range(20))
+    assert pools.choose_pool(literals, 20).tolist() == list(range(20))
     gains = np.arange(90.0)
-    assert stepwise.choose_pool(literals._replace(gains=gains), 20).tolist() == [
+    assert pools.choose_pool(literals._replace(gains=gains), 20).tolist() == [
         *range(10),
         *range(80, 90),
     ]
-    assert stepwise.choose_pool(literals._replace(gains=None), 20).tolist() == list(range(20))
+    assert pools.choose_pool(literals._replace(gains=None), 20).tolist() == list(range(20))
 
 
 def test_other_thresholds_are_the_quantiles():
@@ -308,11 +308,13 @@ def test_other_thresholds_are_the_quantiles():
         if (t := row[i]) not in (own_threshold, ascending[0, i])
     ]
     for memory_budget in (1, 2**20):
-        (found,) = stepwise.other_thresholds([own], inputs, 4, memory_budget)
+        quantiles = pools.Quantiles(inputs, 4)
+        for _ in range(2):  # the second time they are known
+            (found,) = pools.other_thresholds([own], quantiles, memory_budget)
         found = [field.tolist() for field in found[:3]]
         assert list(zip(*found, strict=True)) == expected
     assert {i for i, *_ in expected} == {1, 3}
-    (none,) = stepwise.other_thresholds([own], inputs, 1, 2**20)
+    (none,) = pools.other_thresholds([own], pools.Quantiles(inputs, 1), 2**20)
     assert len(none.inputs) == 0
 
 

@@ -15,6 +15,7 @@ from mofn_jax.fronts import Candidate, RuleFront, merge_fronts
 from mofn_jax.literals import Literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import exact
+from mofn_jax.search.pools import Quantiles
 from mofn_jax.search.refine import refine_unit
 from mofn_jax.search.stepwise import stepwise
 from mofn_jax.search.weight_order import weight_order
@@ -62,7 +63,12 @@ def best(
     memory_budget = resources.memory_budget // 2
     refining_budget = memory_budget // 4
 
-    def others(literals: Sequence[Literals], targets: np.ndarray, **known: Any) -> list[RuleFront]:
+    def others(
+        literals: Sequence[Literals],
+        targets: np.ndarray,
+        quantiles: Quantiles | None = None,
+        **known: Any,
+    ) -> list[RuleFront]:
         arguments = literals, inputs, targets
         known |= {"max_literals": max_literals, "signs": signs}
         return [
@@ -73,11 +79,13 @@ def best(
                 stepwise_inputs=stepwise_inputs,
                 thresholds_per_input=thresholds_per_input,
                 polish_literals=polish_literals,
+                quantiles=quantiles,
                 **known,
             ),
         ]
 
     none = merge_fronts(*others([], targets[:, :0]))  # checks the options, says what is proven
+    quantiles = Quantiles(inputs, thresholds_per_input)
     # All units at once: it makes tables that are large where there are many inputs.
     ordered = weight_order(
         literals,
@@ -88,13 +96,14 @@ def best(
     )
 
     def prepare(units: slice) -> np.ndarray:
-        return literal_bits(literals[units], inputs, num_inputs, memory_budget)
+        return literal_bits(literals[units], inputs, num_inputs, memory_budget, resources.held)
 
     def search(units: slice, bits: np.ndarray) -> Iterator[tuple[Sequence[Candidate], np.ndarray]]:
         some, some_targets = literals[units], targets[:, units]
         part = resources.for_units(units, len(literals), memory_budget - refining_budget)
         first = ordered._replace(units=ordered.units[units], on_counts=ordered.on_counts[units])
-        found = merge_fronts(first, *others(some, some_targets, resources=part, bits=bits))
+        known: dict[str, Any] = {"quantiles": quantiles, "resources": part, "bits": bits}
+        found = merge_fronts(first, *others(some, some_targets, **known))
         return zip(found.units, some_targets.T, strict=True)
 
     def refine(unit: tuple[Sequence[Candidate], np.ndarray]) -> tuple[Candidate, ...]:
@@ -105,6 +114,7 @@ def best(
             target,
             refine_literals=refine_literals,
             memory_budget=refining_budget,
+            held=resources.held,
         )
 
     found = meshes.each_unit(

@@ -162,7 +162,9 @@ def best_sets(
         if all_sets:
             return signed_patterns(some, inputs, some_targets)
         if bits is None:
-            some_bits = literal_bits(some, inputs, num_inputs, resources.memory_budget // 4)
+            some_bits = literal_bits(
+                some, inputs, num_inputs, resources.memory_budget // 4, resources.held
+            )
         else:
             some_bits = bits[units]
         return _pack(some_bits, counts[units], some_targets, num_literals, free)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mofn_jax.columns import less_than
 from mofn_jax.score_kernels import LANES, sums_by
 
 _NOT_A_CUT = jnp.iinfo(jnp.int32).max
@@ -78,18 +79,9 @@ def move_thresholds(
     places = _numbered(lax.iota(jnp.int32, len(signs)), platform)
 
     def of_rule(rule: Rules) -> Moved:
-        def truth(i: jax.Array, cut: jax.Array) -> jax.Array:
-            return (known.place[rule.rows[i]] >= cut) ^ rule.negated[i]
-
-        def take(state: tuple[Any, ...]) -> tuple[Any, ...]:
-            i, hold, cuts = state
-            keys = [key[rule.rows[i]] for key in known.keys]
-            cut = _less(keys, [key[i] for key in rule.keys]).sum(dtype=jnp.int32)
-            return i + 1, hold + truth(i, cut), cuts.at[i].set(cut)
-
         def move(state: tuple[Any, ...]) -> tuple[Any, ...]:
             i, unmoved, hold, cuts, change = state
-            cut, held = cuts[i], truth(i, cuts[i])
+            cut, held = cuts[i], _truth(known, rule, i, cuts[i])
             column = jax.tree.map(lambda array: array[rule.rows[i]], known)
             pivotal = jnp.where(hold - held == rule.m - 1, signs, 0)
             # How many more errors there are if the literal holds there in the places before each.
@@ -104,18 +96,14 @@ def move_thresholds(
             return (
                 jnp.where(i + 1 < rule.sizes, i + 1, 0),
                 jnp.where(moves, 1, unmoved + 1),
-                hold + truth(i, cut) - held,
+                hold + _truth(known, rule, i, cut) - held,
                 cuts.at[i].set(cut),
                 change + jnp.where(moves, least - now, 0),
             )
 
-        zero, none = jnp.int32(0), jnp.zeros_like(rule.rows)
-        _, hold, cuts = lax.while_loop(
-            lambda state: state[0] < rule.sizes, take, (zero, jnp.zeros_like(signs), none)
-        )
-        *_, found, change = lax.while_loop(
-            lambda state: state[1] < rule.sizes, move, (zero, zero, hold, cuts, zero)
-        )
+        hold, cuts = _hold(known, rule)
+        start = jnp.int32(0), jnp.int32(0), hold, cuts, jnp.int32(0)
+        *_, found, change = lax.while_loop(lambda state: state[1] < rule.sizes, move, start)
         keys = [
             jnp.where(found == cuts, own, key[rule.rows, found])
             for own, key in zip(rule.keys, known.keys, strict=True)
@@ -124,6 +112,24 @@ def move_thresholds(
 
     # Rules of a few literals and of many: a GPU that works on all of them waits for the longest.
     return jax.vmap(of_rule)(rules) if platform == "gpu" else lax.map(of_rule, rules)
+
+
+def _truth(known: _Column, rule: Rules, i: jax.Array, cut: jax.Array) -> jax.Array:
+    """On which examples [E] a rule's literal i holds with its threshold at a cut."""
+    return (known.place[rule.rows[i]] >= cut) ^ rule.negated[i]
+
+
+def _hold(known: _Column, rule: Rules) -> tuple[jax.Array, jax.Array]:
+    """How many literals of a rule hold on each example [E], and the literals' cuts [K]."""
+
+    def take(state: tuple[Any, ...]) -> tuple[Any, ...]:
+        i, hold, cuts = state
+        keys = [key[rule.rows[i]] for key in known.keys]
+        cut = less_than(keys, [key[i] for key in rule.keys]).sum(dtype=jnp.int32)
+        return i + 1, hold + _truth(known, rule, i, cut), cuts.at[i].set(cut)
+
+    start = jnp.int32(0), jnp.zeros(known.place.shape[1], jnp.int32), jnp.zeros_like(rule.rows)
+    return lax.while_loop(lambda state: state[0] < rule.sizes, take, start)[1:]
 
 
 def _numbered(places: jax.Array, platform: str) -> jax.Array:
@@ -149,14 +155,6 @@ def _column(
     can_cut = jnp.pad(jnp.stack([key[1:] != key[:-1] for key in keys]).any(0), (1, 0))
     can_cut &= examples < num_examples
     return _Column(keys, place, _numbered(order, platform), _numbered(can_cut, platform))
-
-
-def _less(keys: list[jax.Array], others: list[jax.Array]) -> jax.Array:
-    """Whether numbers of some words each, the highest first, are less than others."""
-    less = jnp.zeros_like(keys[0], bool)
-    for key, other in reversed(list(zip(keys, others, strict=True))):
-        less = (key < other) | ((key == other) & less)
-    return less
 
 
 def _sums_before(values: jax.Array, column: _Column, platform: str) -> jax.Array:

@@ -14,14 +14,17 @@ from numpy.typing import ArrayLike
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns
 from mofn_jax.columns import (
+    NO_KEY,
     SORT_BYTES,
     float_dtype,
     from_sort_keys,
+    key_words,
     keys_of_thresholds,
     sort_columns,
     sort_keys,
 )
 from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
+from mofn_jax.held_inputs import HeldInputs, columns_of, in_held_order
 from mofn_jax.literals import check_literals, truth_of
 from mofn_jax.score_kernels import LANES
 from mofn_jax.search.moves import Columns, Rules, move_thresholds
@@ -102,13 +105,17 @@ def refine_unit(
     *,
     refine_literals: int,
     memory_budget: int,
+    held: HeldInputs | None = None,
 ) -> tuple[Candidate, ...]:
-    """The front of one unit, from its front and a target [E]; see `refine_front`."""
+    """The front of one unit, from its front and a target [E]; see `refine_front`.
+
+    The inputs may be held by the device.
+    """
     refined = []
     most_columns = min(_COLUMNS, memory_budget // (2 * SORT_BYTES * len(inputs)))
     largest = min(refine_literals, inputs.shape[1])
     for some in _sharing_columns(_worth_it(rules, refine_literals), most_columns):
-        refined += _refine(some, inputs, target, largest)
+        refined += _refine(some, inputs, target, largest, held)
     return non_dominated([*rules, *refined])
 
 
@@ -138,7 +145,11 @@ def _sharing_columns(rules: Sequence[Candidate], most_columns: int) -> Iterator[
 
 
 def _refine(
-    rules: Sequence[Candidate], inputs: np.ndarray, target: np.ndarray, largest: int
+    rules: Sequence[Candidate],
+    inputs: np.ndarray,
+    target: np.ndarray,
+    largest: int,
+    held: HeldInputs | None,
 ) -> list[Candidate]:
     """The rules with their thresholds moved until no move makes fewer errors.
 
@@ -147,19 +158,21 @@ def _refine(
       inputs: [E, n] real numbers.
       target: [E] booleans.
       largest: K.
+      held: the inputs, if the device holds them.
     """
     num_examples, dtype = len(inputs), float_dtype(inputs)
-    num_places = LANES * (num_examples // LANES + 1)
-    signs = np.zeros(num_places, np.int32)
-    signs[:num_examples] = np.where(target, -1, 1)
+    signs = np.where(target, -1, 1).astype(np.int32)
     used = np.unique(np.concatenate([rule.literals.inputs for rule in rules]))
+    size = 1 << (max(len(used), _COLUMNS // 4) - 1).bit_length()  # one of few
+    if held is not None and held.inputs is inputs:
+        signs = in_held_order(signs, held)
+        columns = Columns(columns_of(held.keys, np.resize(used, size)), None)
+    else:
+        signs = np.pad(signs, (0, LANES - num_examples % LANES))
+        columns = _sort_and_pad(read_columns(inputs, used), (size, len(signs)))
     packed = _pack_rules(rules, used, dtype, largest)
     moved = move_thresholds(
-        _sort_and_pad(read_columns(inputs, used), num_places),
-        signs,
-        packed,
-        num_examples=num_examples,
-        platform=meshes.platform(),
+        columns, signs, packed, num_examples=num_examples, platform=meshes.platform()
     )
     keys = tuple(np.asarray(key) for key in moved.keys)
     changed = np.any([new != old for new, old in zip(keys, packed.keys, strict=True)], axis=0)
@@ -178,10 +191,9 @@ def _pack_rules(
     rules: Sequence[Candidate], used: np.ndarray, dtype: np.dtype, largest: int
 ) -> Rules:
     """The rules over columns of a float dtype, those of the inputs that are used, ascending."""
-    num_words = len(sort_keys(np.zeros((1, 1), dtype)))
     packed = Rules(
         np.zeros((_RULES, largest), np.int32),
-        tuple(np.zeros((num_words, _RULES, largest), np.uint32)),
+        tuple(np.zeros((key_words(dtype), _RULES, largest), np.uint32)),
         np.zeros((_RULES, largest), bool),
         np.zeros(_RULES, np.int32),
         np.zeros(_RULES, np.int32),
@@ -198,17 +210,15 @@ def _pack_rules(
     return packed
 
 
-def _sort_and_pad(columns: np.ndarray, num_places: int) -> Columns:
-    """Columns [E, c], padded to one of few shapes; an accelerator sorts them itself."""
+def _sort_and_pad(columns: np.ndarray, shape: tuple[int, int]) -> Columns:
+    """Columns [E, c], padded to this shape; an accelerator sorts them itself."""
     num_examples, count = columns.shape
-    size = 1 << (max(count, _COLUMNS // 4) - 1).bit_length()
     keys = sort_keys(columns)
     order = None
     if meshes.platform() == "cpu":
-        order = np.tile(np.arange(num_places, dtype=np.int32), (size, 1))
+        order = np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1))
         order[:count, :num_examples] = sort_columns(columns).order
         some = order[:count, :num_examples]
         keys = tuple(np.take_along_axis(key, some, axis=1) for key in keys)
-    missing = (0, size - count), (0, num_places - num_examples)
-    largest = np.iinfo(np.uint32).max  # of the places of no example: they come last
-    return Columns(tuple(np.pad(key, missing, constant_values=largest) for key in keys), order)
+    missing = (0, shape[0] - count), (0, shape[1] - num_examples)
+    return Columns(tuple(np.pad(key, missing, constant_values=NO_KEY) for key in keys), order)

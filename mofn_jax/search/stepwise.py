@@ -1,19 +1,17 @@
 """Stepwise search: rules of up to a hundred literals, found one literal at a time.
 
-Of each unit the literals to choose from are all of them or, of many inputs, those of largest weight
-and those of largest information gain; and, as many as there is room for, those that gain most at
-quantiles of their inputs too: a rule may so tell apart more than two ranges of an input. From no
-literals on, the search takes in the literal that helps most, for M, one less or one more, and takes
-one out again where the smaller set is then the best of its size so far; `mofn_jax.search.steps`
-says what helps. The best set of every size is kept; of the small ones each literal is exchanged for
-the best other one, until that helps no more.
+`mofn_jax.search.pools` says which literals it chooses from. From no literals on, the search takes
+in the literal that helps most, for M, one less or one more, and takes one out again where the
+smaller set is then the best of its size so far; `mofn_jax.search.steps` says what helps. The best
+set of every size is kept; of the small ones each literal is exchanged for the best other one, until
+that helps no more.
 
 Axis letters: E examples, N literals, M needed, K the largest N, L literals to choose from,
 n inputs, u units, W words of 32 examples.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,13 +19,13 @@ import jax
 import numpy as np
 
 from mofn_jax import checks, meshes
-from mofn_jax.bits import literal_bits, pack_examples
-from mofn_jax.chunking import chunks, read_columns
+from mofn_jax.bits import pack_examples
 from mofn_jax.complexity import complexity
 from mofn_jax.fronts import Candidate, RuleFront, constant_rules, non_dominated
 from mofn_jax.literals import NO_LITERALS, Literals, most_literals
 from mofn_jax.meshes import DEFAULT_RESOURCES, Resources
 from mofn_jax.search.exact import NO_SET, SIGNS
+from mofn_jax.search.pools import Quantiles, choose_pools
 from mofn_jax.search.sets import Found, Unit, counts_by_products
 from mofn_jax.search.steps import MOST_LITERALS, search_unit
 
@@ -48,6 +46,7 @@ def stepwise(
     max_literals: int | None = None,
     resources: Resources = DEFAULT_RESOURCES,
     bits: np.ndarray | None = None,
+    quantiles: Quantiles | None = None,
 ) -> RuleFront:
     """The front of every unit among the best rule that is found of every length.
 
@@ -66,6 +65,7 @@ def stepwise(
       max_literals: a limit on N, like `stepwise_literals`.
       resources: what it may use; units are divided among devices.
       bits: [u, n, W] uint32, as `literal_bits` gives them, if they are known.
+      quantiles: of these inputs, `thresholds_per_input` of each, as far as they are known.
 
     Returns:
       The fronts of the u units.
@@ -89,6 +89,7 @@ def stepwise(
     pool_size = pool_inputs + several * more
     largest = min(stepwise_literals, pool_size, most_literals(max_literals, num_inputs))
     examples = pack_examples(np.ones(num_examples, bool))
+    known_quantiles = quantiles or Quantiles(inputs, thresholds_per_input)
     static = {
         "largest": largest,
         "polished": min(polish_literals, largest),
@@ -98,8 +99,15 @@ def stepwise(
 
     def prepare(units: slice) -> tuple[list[Literals], np.ndarray]:
         known = None if bits is None else bits[units]
-        sizes = pool_inputs, several, thresholds_per_input
-        return _pools(literals[units], inputs, known, *sizes, resources)
+        return choose_pools(
+            literals[units],
+            inputs,
+            known,
+            known_quantiles,
+            pool_inputs=pool_inputs,
+            several=several,
+            resources=resources,
+        )
 
     def search(
         units: slice, prepared: tuple[list[Literals], np.ndarray]
@@ -126,9 +134,7 @@ def stepwise(
 
     rows = pool_size * (2 if signs == "free" else 1)
     bytes_per_unit = (
-        num_examples * (pool_size // 2 + several * inputs.itemsize)
-        + largest * (num_examples // 4 + rows)
-        + 128 * rows
+        num_examples * pool_size // 2 + largest * (num_examples // 4 + rows) + 128 * rows
     )
     pieces = resources
     if counts_by_products():  # of the device's memory, not of the host's
@@ -164,97 +170,6 @@ def compile_ahead(num_examples: int, num_inputs: int, **options: Any) -> None:
         bits=np.zeros((1, 0, -(-num_examples // 32)), np.uint32),
         **{name: value for name, value in options.items() if name in known},
     )
-
-
-def _pools(
-    literals: Sequence[Literals],
-    inputs: np.ndarray,
-    bits: np.ndarray | None,
-    pool_inputs: int,
-    several: int,
-    per_input: int,
-    resources: Resources,
-) -> tuple[list[Literals], np.ndarray]:
-    """Of each unit the literals to choose from, and word by word their bits: [u, W, L].
-
-    They are of `pool_inputs` inputs, `several` of them with more thresholds than their own.
-    """
-    memory_budget = resources.memory_budget // 4
-    positions = [choose_pool(unit, pool_inputs) for unit in literals]
-    own = [unit.take(which) for unit, which in zip(literals, positions, strict=True)]
-    own_bits: Iterable[np.ndarray]
-    if bits is None:
-        own_bits = literal_bits(own, inputs, pool_inputs, memory_budget)
-    else:
-        own_bits = (unit[which] for unit, which in zip(bits, positions, strict=True))
-    some = [unit.take(np.sort(_by_gain(unit)[:several])) for unit in own]
-    # Of a file, or of rows, columns take long to read: this reads those of all units once.
-    used = np.unique(np.concatenate([unit.inputs for unit in some]))
-    columns = read_columns(inputs, used)
-    some = [unit._replace(inputs=np.searchsorted(used, unit.inputs)) for unit in some]
-    others = other_thresholds(some, columns, per_input, memory_budget)
-    num_others = several * (per_input - 1)
-    other_bits = literal_bits(others, columns, num_others, memory_budget)
-    others = [unit._replace(inputs=used[unit.inputs]) for unit in others]
-    num_words = -(-len(inputs) // 32)
-    pool_bits = np.zeros((len(literals), num_words, pool_inputs + num_others), np.uint32)
-    pools = []
-    for unit, *pair in zip(pool_bits, own, others, own_bits, other_bits, strict=True):
-        first, second, first_bits, second_bits = pair
-        pools.append(first.and_those(second))
-        count, total = len(first.inputs), len(pools[-1].inputs)
-        unit[:, :count] = first_bits[:count].T
-        unit[:, count:total] = second_bits[: total - count].T
-    return pools, pool_bits
-
-
-def other_thresholds(
-    literals: Sequence[Literals], columns: np.ndarray, per_input: int, memory_budget: int
-) -> list[Literals]:
-    """Of each unit its literals at the quantiles of their inputs that part the examples evenly.
-
-    Args:
-      literals: of u units.
-      columns: [E, n] real numbers, the inputs that they name.
-      per_input: as many thresholds, one of them the literal's own.
-      memory_budget: bytes of working memory.
-
-    Returns:
-      Of each unit the literals at the lowest quantile, then at the next; without those that are
-      there already, or hold on all examples or none.
-    """
-    num_examples, num_inputs = columns.shape
-    if per_input == 1 or not num_inputs:
-        return [NO_LITERALS] * len(literals)
-    places = np.minimum(-(-num_examples * np.arange(per_input) // per_input), num_examples - 1)
-    values = np.empty((per_input, num_inputs), columns.dtype)
-    at_once = max(1, memory_budget // (2 * columns.itemsize * num_examples))
-    for some in chunks(num_inputs, at_once):
-        values[:, some] = np.partition(columns[:, some], places, axis=0)[places]
-    is_new = values[1:] > values[:-1]  # than the next lower one; the first is the least value
-
-    def of_unit(unit: Literals) -> Literals:
-        found = values[1:, unit.inputs]
-        quantile, which = np.nonzero(is_new[:, unit.inputs] & (found != unit.thresholds))
-        return unit.take(which)._replace(thresholds=found[quantile, which])
-
-    return [of_unit(unit) for unit in literals]
-
-
-def choose_pool(literals: Literals, size: int) -> np.ndarray:
-    """The positions of the literals that the search of a unit chooses from, ascending."""
-    count = len(literals.inputs)
-    if count <= size:
-        return np.arange(count)
-    ranked = np.concatenate([np.arange(size // 2), _by_gain(literals)])
-    return np.sort(np.array(list(dict.fromkeys(ranked.tolist()))[:size]))
-
-
-def _by_gain(literals: Literals) -> np.ndarray:
-    """The positions of the literals, largest information gain first; in order if it is unknown."""
-    if literals.gains is None:
-        return np.arange(len(literals.inputs))
-    return np.argsort(-literals.gains, kind="stable")
 
 
 def _candidates(

@@ -108,7 +108,8 @@ def _bits_here(
     """Where the literals hold; None of a mesh: each process makes those of its own devices."""
     if resources.mesh is not None:
         return None
-    return literal_bits(literals, inputs, num_literals, resources.memory_budget // 4)
+    memory_budget = resources.memory_budget // 4
+    return literal_bits(literals, inputs, num_literals, memory_budget, resources.held)
 
 
 def _walked(

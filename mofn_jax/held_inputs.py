@@ -1,0 +1,134 @@
+"""A layer's inputs in the memory of an accelerator, for all that is done there column by column.
+
+They lie there as unsigned integers in the order of the floats (see `mofn_jax.columns`), so that
+float64 is compared exactly; of each column the examples in 32 rows, as bits lie in their words.
+
+Axis letters: E examples, N literals, n inputs, u units, W words of 32 examples, W' of those held.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mofn_jax import meshes
+from mofn_jax.columns import (
+    NO_KEY,
+    float_dtype,
+    key_words,
+    keys_of_thresholds,
+    less_than,
+    pieces,
+    sort_keys,
+)
+from mofn_jax.literals import Literals
+from mofn_jax.score_kernels import LANES
+
+_SHARE = 4  # of a device's memory a fourth may be held
+_LEAST_MEMORY = 2**34  # bytes of a device that does not tell
+_BLOCK_BYTES = 2**26  # of keys that literals are compared with at once
+
+
+class HeldInputs(NamedTuple):
+    """The inputs of a layer on a device."""
+
+    inputs: np.ndarray  # [E, n], what they are
+    keys: tuple[jax.Array, ...]  # each [n, 32, W'] uint32, of example 32 w + i at [., i, w]
+
+
+def hold(inputs: np.ndarray, memory_budget: int) -> HeldInputs | None:
+    """Inputs [E, n] on the default device; None if that is a CPU, or has no room for them.
+
+    Args:
+      inputs: [E, n] real numbers.
+      memory_budget: bytes of working memory on the host.
+    """
+    if meshes.platform() == "cpu":
+        return None
+    num_examples, num_inputs = inputs.shape
+    num_words = LANES * (num_examples // (32 * LANES) + 1)
+    column_bytes = 4 * key_words(float_dtype(inputs)) * 32 * num_words
+    memory = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", _LEAST_MEMORY)
+    if num_inputs * column_bytes > memory // _SHARE:
+        return None
+    most = max(1, memory_budget // (4 * column_bytes))
+    parts = [
+        _in_words(_padded(sort_keys(columns), 32 * num_words))
+        for _, columns in pieces(inputs, slice(0, num_inputs), most, memory_budget, None)
+    ]
+    return HeldInputs(inputs, tuple(jnp.concatenate(keys) for keys in zip(*parts, strict=True)))
+
+
+def _padded(keys: tuple[np.ndarray, ...], length: int) -> tuple[np.ndarray, ...]:
+    missing = length - keys[0].shape[1]
+    return tuple(np.pad(key, ((0, 0), (0, missing)), constant_values=NO_KEY) for key in keys)
+
+
+@jax.jit
+def _in_words(keys: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """Of keys [c, 32 W'] in the order of the examples those that are held."""
+    return tuple(key.reshape(len(key), -1, 32).swapaxes(1, 2) for key in keys)
+
+
+def in_held_order(values: np.ndarray, held: HeldInputs) -> np.ndarray:
+    """What is known of each example [E] in the order of those held, 0 for none: [32 W']."""
+    _, rows, num_words = held.keys[0].shape
+    padded = np.pad(values, (0, rows * num_words - len(values)))
+    return np.ascontiguousarray(padded.reshape(num_words, rows).T).reshape(-1)
+
+
+@jax.jit
+def columns_of(keys: tuple[jax.Array, ...], which: jax.Array) -> tuple[jax.Array, ...]:
+    """Some of the columns held [n, 32, W']: each [C, 32 W']."""
+    return tuple(key[which].reshape(len(which), -1) for key in keys)
+
+
+def held_bits(literals: Sequence[Literals], held: HeldInputs, num_literals: int) -> np.ndarray:
+    """As `mofn_jax.bits.literal_bits`, of inputs that are held: [u, N, W] uint32."""
+    num_examples = len(held.inputs)
+    shape = len(literals), num_literals
+    which, negated = np.zeros(shape, np.int32), np.zeros(shape, bool)
+    thresholds = np.full((len(held.keys), *shape), NO_KEY, np.uint32)  # none hold there
+    dtype = float_dtype(held.inputs)
+    for i, unit in enumerate(literals):
+        count = len(unit.inputs)
+        which[i, :count], negated[i, :count] = unit.inputs, unit.negated
+        thresholds[:, i, :count] = keys_of_thresholds(unit.thresholds, dtype)
+    bits = _compare(
+        held.keys,
+        which.reshape(-1),
+        tuple(thresholds.reshape(len(thresholds), -1)),
+        negated.reshape(-1),
+        num_examples=num_examples,
+        at_once=max(1, _BLOCK_BYTES // held.keys[0][:1].nbytes),
+    )
+    return np.asarray(bits).reshape(*shape, -1)
+
+
+@partial(jax.jit, static_argnames=("num_examples", "at_once"))
+def _compare(keys, which, thresholds, negated, *, num_examples: int, at_once: int) -> jax.Array:
+    """Where literals hold, [L, W] uint32.
+
+    Args:
+      keys: each [n, 32, W'] uint32.
+      which: [L] int32, the literals' inputs.
+      thresholds: each [L] uint32.
+      negated: [L] bool.
+      num_examples: E.
+      at_once: literals.
+    """
+    num_words = -(-num_examples // 32)
+    row, word = jnp.arange(32, dtype=jnp.uint32)[:, None], jnp.arange(num_words)[None]
+    bit = jnp.uint32(1) << (8 * (row // 8) + 7 - row % 8)  # as NumPy packs
+    bit = jnp.where(32 * word + row < num_examples, bit, 0)
+
+    def of_literal(literal: tuple[jax.Array, ...]) -> jax.Array:
+        which, negated, *thresholds = literal
+        below = less_than([key[which, :, :num_words] for key in keys], thresholds)
+        return jnp.where(below == negated, bit, 0).sum(0, dtype=jnp.uint32)
+
+    return lax.map(of_literal, (which, negated, *thresholds), batch_size=min(at_once, len(which)))
