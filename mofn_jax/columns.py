@@ -120,7 +120,8 @@ def from_sort_keys(keys: tuple[np.ndarray, ...], dtype: np.dtype) -> np.ndarray:
 
 def keys_of_thresholds(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """Of thresholds [N] the keys of the least values of a float dtype that are not below them."""
-    values = thresholds.astype(dtype)
+    with np.errstate(over="ignore"):  # infinity is beyond all values too
+        values = thresholds.astype(dtype)
     above = np.nextafter(values, dtype.type(np.inf))
     values = np.where(values < thresholds, above, values)
     return tuple(key[:, 0] for key in sort_keys(values[None]))
