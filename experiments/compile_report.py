@@ -4,7 +4,8 @@
     python -m experiments.compile_report --sizes=S,M,L
 
 The layers are the benchmark's. The library is run on each of them as on a TPU, by weight order and,
-of a few units, by the default search; its compiled functions are not carried out, but recorded as
+of a few units, by the default search; `refinement` is a part of the latter, of rules that were
+found here, as those are. Its compiled functions are not carried out, but recorded as
 they are called, and then compiled ahead of time for one chip of the topology. `network` is the
 training and capture of a CNN on images of 28 x 28 pixels, with the thresholds of all positions of
 its convolutions.
@@ -144,6 +145,10 @@ def runs_of(size: str, small: bool) -> Iterator[Run]:
 
     some, few = min(_DEFAULT_UNITS, shape.units), min(_COUNTED_UNITS, shape.units)
     yield Run("default", partial(default, some), some / shape.units, partial(default, few))
+    # What is to be refined must have been found.
+    front = extract(weights[:, :few], inputs, targets[:, :few], refine_literals=0)
+    refine = partial(mofn.refine_front, front, inputs, targets[:, :few])
+    yield Run("refinement", refine, few / shape.units, refine)
 
 
 def _network(num_examples: int) -> None:
@@ -176,9 +181,8 @@ def compile_run(
             lowered = call.traced(chip).lower()
             same = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:12]
             one = Row("", "", call.name, 1, arrays)
-            (one,) = kept.kept_rows(
-                cases / f"{call.name}-{same}.json", Row, partial(_compiled, lowered, rounds, one)
-            )
+            of_call = partial(_compiled, lowered, rounds, call.device_bytes, one)
+            (one,) = kept.kept_rows(cases / f"{call.name}-{same}.json", Row, of_call)
             times = counts[arrays] / run.share
             yield one._replace(
                 size=size,
@@ -205,7 +209,7 @@ def rounds_of(run: Run) -> Callable[[str], float | None]:
         of_loop = counts.get(kernels.loop_name(name) or "")
         if not of_loop:
             return None
-        num_units = len(counts["take_steps"])  # one turn each
+        num_units = max(1, len(counts["take_steps"]))  # one turn each; rules are refined in turn
         return float(np.reshape(of_loop, (num_units, -1)).max(0).mean())
 
     return mean
@@ -236,14 +240,16 @@ def _arrays(call: kernels.Call) -> str:
     )
 
 
-def _compiled(lowered: Any, rounds: Callable[[str], float | None], row: Row) -> Iterator[Row]:
+def _compiled(
+    lowered: Any, rounds: Callable[[str], float | None], device_bytes: int, row: Row
+) -> Iterator[Row]:
     """The row of one call, from its compiler."""
     start = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - start
     memory = compiled.memory_analysis()
     costs = hlo_costs.costs(compiled.as_text(), rounds)
-    moved = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    moved = memory.argument_size_in_bytes + memory.output_size_in_bytes - device_bytes
     yield row._replace(
         seconds=costs.all_cycles / hlo_costs.CYCLES_PER_SECOND,
         transfer_s=moved / _BYTES_PER_SECOND,

@@ -6,8 +6,8 @@ look-ups, scatters and sorts, and a loop's body stands there once. So the cycles
 * those of the compiler, times the number of times that the loops around go round: read from the
   text, where the compiler knows it, else as it was counted. A loop of unknown length leaves the
   whole unknown;
-* 8 for each element, or contiguous slice, that is looked up in a table, 10 for each that is
-  scattered: as read from schedules of such loops for a v5e;
+* 8 for each element, or contiguous slice, that is looked up in a table, and what its bytes take at
+  819 GB/s, a v5e's memory; 10 for each that is scattered: as read from schedules of such loops;
 * of a sort 4 for each step of a bitonic network, operand and register of 1,024 elements: an
   assumption, of a load, a comparison, an exchange and a store.
 """
@@ -20,6 +20,7 @@ from typing import NamedTuple
 CYCLES_PER_SECOND = 1.5e9  # of a v5e
 _GATHER, _SCATTER, _SORT_STEP = 8, 10, 4
 _REGISTER = 1024  # elements
+_BYTES_PER_CYCLE = 819e9 / CYCLES_PER_SECOND
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*)$")
@@ -34,6 +35,7 @@ class Costs(NamedTuple):
     gathered: float = 0.0  # elements or slices looked up
     scattered: float = 0.0
     sorting: float = 0.0  # cycles
+    looked_up: float = 0.0  # bytes of the elements or slices
     loops: tuple[str, ...] = ()  # how often each goes round; "?" where that is unknown
 
     @property
@@ -41,7 +43,8 @@ class Costs(NamedTuple):
         """Of everything; not a number if a loop's length is unknown."""
         if "?" in self.loops:
             return math.nan
-        return self.cycles + _GATHER * self.gathered + _SCATTER * self.scattered + self.sorting
+        tables = _GATHER * self.gathered + _SCATTER * self.scattered
+        return self.cycles + tables + self.looked_up / _BYTES_PER_CYCLE + self.sorting
 
     def plus(self, other: "Costs", times: float = 1) -> "Costs":
         return Costs(
@@ -49,6 +52,7 @@ class Costs(NamedTuple):
             self.gathered + times * other.gathered,
             self.scattered + times * other.scattered,
             self.sorting + times * other.sorting,
+            self.looked_up + times * other.looked_up,
             self.loops + other.loops,
         )
 
@@ -63,6 +67,12 @@ class _Instruction(NamedTuple):
         """Of the first array that it makes."""
         found = _SHAPE.search(self.text)
         return [int(size) for size in found[1].split(",") if size] if found else []
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element of the first array that it makes."""
+        found = re.search(r"[a-z]+(\d+)\[", self.text)
+        return int(found[1]) // 8 if found else 1
 
     def named(self, attribute: str) -> str | None:
         """The computation that an attribute names."""
@@ -119,7 +129,9 @@ def _of_computation(
         elif one.opcode == "gather":
             size = re.search(r"slice_sizes=\{([\d,]*)\}", one.text)
             slice_size = math.prod(int(n) for n in size[1].split(",") if n) if size else 1
-            total = total.plus(Costs(gathered=math.prod(one.shape) / slice_size))
+            count = math.prod(one.shape)
+            found = Costs(gathered=count / slice_size, looked_up=count * one.itemsize)
+            total = total.plus(found)
         elif one.opcode == "scatter":
             total = total.plus(Costs(scattered=_scattered(one, computations[name])))
         elif one.opcode == "sort":

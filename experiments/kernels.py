@@ -32,6 +32,7 @@ class Call(NamedTuple):
     function: Any  # jitted
     arguments: tuple[Any, ...]  # the arrays among them as jax.ShapeDtypeStruct
     options: Mapping[str, Any]
+    device_bytes: int  # of the arrays that are on the device already
 
     def traced(self, sharding: jax.sharding.Sharding | None = None) -> Any:
         """As it would be called, of arrays that lie there."""
@@ -183,6 +184,7 @@ class _Recorder:
             self.function,
             jax.tree.map(_abstract, arguments),
             options,
+            sum(leaf.nbytes for leaf in leaves if isinstance(leaf, jax.Array)),
         )
         self.calls.append(call)
         return self.function(*arguments, **options) if self.answer is None else self.answer(call)

@@ -121,14 +121,16 @@ def _compare(keys, which, thresholds, negated, *, num_examples: int, at_once: in
       num_examples: E.
       at_once: literals.
     """
-    num_words = -(-num_examples // 32)
-    row, word = jnp.arange(32, dtype=jnp.uint32)[:, None], jnp.arange(num_words)[None]
+    row = jnp.arange(32, dtype=jnp.uint32)[:, None]
+    word = jnp.arange(keys[0].shape[2])[None]
     bit = jnp.uint32(1) << (8 * (row // 8) + 7 - row % 8)  # as NumPy packs
     bit = jnp.where(32 * word + row < num_examples, bit, 0)
 
     def of_literal(literal: tuple[jax.Array, ...]) -> jax.Array:
         which, negated, *thresholds = literal
-        below = less_than([key[which, :, :num_words] for key in keys], thresholds)
+        below = less_than([key[which] for key in keys], thresholds)
         return jnp.where(below == negated, bit, 0).sum(0, dtype=jnp.uint32)
 
-    return lax.map(of_literal, (which, negated, *thresholds), batch_size=min(at_once, len(which)))
+    literals = which, negated, *thresholds
+    bits = lax.map(of_literal, literals, batch_size=min(at_once, len(which)))
+    return bits[:, : -(-num_examples // 32)]
