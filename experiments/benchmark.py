@@ -234,7 +234,7 @@ def tpu_estimates(name: str, report: str) -> dict[str, float]:
         estimates["thresholds"] = seconds("weight order", "cuts")
         estimates["scoring"] = seconds("weight order", "scoring")
     if size.default_units is None:
-        estimates["default"] = seconds("default")
+        estimates["default"] = seconds("default") + seconds("refinement")
     return estimates
 
 

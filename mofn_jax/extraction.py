@@ -57,7 +57,8 @@ def extract_layer(
       refine: whether the thresholds of the rules found are moved where that makes fewer errors;
         "best" does so anyway.
       max_literals: the most literals in a rule; None for as many as there are inputs.
-      memory_budget: bytes of working memory; never changes the result.
+      memory_budget: bytes of working memory; never changes the result. An accelerator keeps the
+        inputs in its own memory besides, without a mesh and if they take a fourth of it or less.
       mesh: devices, of one process or several, to divide the work among, with an axis "units", an
         axis "examples", or both, as `make_mesh` makes it. Never changes the result. Thresholds,
         scores and searches are divided; sorting and signing literals, and refinement, are not.

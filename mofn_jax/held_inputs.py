@@ -16,13 +16,13 @@ import numpy as np
 from jax import lax
 
 from mofn_jax import meshes
+from mofn_jax.chunking import read_columns
 from mofn_jax.columns import (
     NO_KEY,
     float_dtype,
     key_words,
     keys_of_thresholds,
     less_than,
-    pieces,
     sort_keys,
 )
 from mofn_jax.literals import Literals
@@ -52,14 +52,14 @@ def hold(inputs: np.ndarray, memory_budget: int) -> HeldInputs | None:
     num_examples, num_inputs = inputs.shape
     num_words = LANES * (num_examples // (32 * LANES) + 1)
     column_bytes = 4 * key_words(float_dtype(inputs)) * 32 * num_words
-    memory = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", _LEAST_MEMORY)
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", _LEAST_MEMORY)
     if num_inputs * column_bytes > memory // _SHARE:
         return None
     most = max(1, memory_budget // (4 * column_bytes))
-    parts = [
-        _in_words(_padded(sort_keys(columns), 32 * num_words))
-        for _, columns in pieces(inputs, slice(0, num_inputs), most, memory_budget, None)
-    ]
+    parts = []
+    for start in range(0, num_inputs, most):
+        keys = sort_keys(read_columns(inputs, slice(start, start + most)))
+        parts.append(_in_words(_padded(keys, 32 * num_words)))
     return HeldInputs(inputs, tuple(jnp.concatenate(keys) for keys in zip(*parts, strict=True)))
 
 
