@@ -28,6 +28,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import numpy as np
@@ -37,7 +38,9 @@ from tqdm import tqdm
 
 import mofn_jax as mofn
 from experiments import benchmark, command_line, hlo_costs, kept, kernels
-from mofn_jax import checks, outputs, report
+from mofn_jax import checks, held_inputs, meshes, outputs, report
+from mofn_jax.meshes import DEFAULT_RESOURCES
+from mofn_jax.search.refine import refine_unit
 
 _DEFAULT_UNITS = 64  # the default search is run on so many
 _COUNTED_UNITS = 4  # about as many as a TPU works on at once
@@ -145,9 +148,15 @@ def runs_of(size: str, small: bool) -> Iterator[Run]:
 
     some, few = min(_DEFAULT_UNITS, shape.units), min(_COUNTED_UNITS, shape.units)
     yield Run("default", partial(default, some), some / shape.units, partial(default, few))
-    # What is to be refined must have been found.
+    # What is to be refined must have been found, and the inputs be held.
     front = extract(weights[:, :few], inputs, targets[:, :few], refine_literals=0)
-    refine = partial(mofn.refine_front, front, inputs, targets[:, :few])
+    with mock.patch.object(meshes, "platform", return_value="tpu"):
+        held = held_inputs.hold(inputs, DEFAULT_RESOURCES.memory_budget)
+
+    def refine() -> None:
+        for rules, target in zip(front.units, targets.T, strict=False):
+            refine_unit(rules, inputs, target, refine_literals=60, memory_budget=2**26, held=held)
+
     yield Run("refinement", refine, few / shape.units, refine)
 
 

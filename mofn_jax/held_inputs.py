@@ -6,6 +6,7 @@ float64 is compared exactly; of each column the examples in 32 rows, as bits lie
 Axis letters: E examples, N literals, n inputs, u units, W words of 32 examples, W' of those held.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +14,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from mofn_jax import meshes
 from mofn_jax.chunking import read_columns
@@ -89,8 +89,10 @@ def columns_of(keys: tuple[jax.Array, ...], which: jax.Array) -> tuple[jax.Array
 
 def held_bits(literals: Sequence[Literals], held: HeldInputs, num_literals: int) -> np.ndarray:
     """As `mofn_jax.bits.literal_bits`, of inputs that are held: [u, N, W] uint32."""
-    num_examples = len(held.inputs)
     shape = len(literals), num_literals
+    total = math.prod(shape)
+    # As many as are compared at once, so that what is compiled is always the same.
+    size = min(max(1, _BLOCK_BYTES // held.keys[0][:1].nbytes), 1 << max(0, total - 1).bit_length())
     which, negated = np.zeros(shape, np.int32), np.zeros(shape, bool)
     thresholds = np.full((len(held.keys), *shape), NO_KEY, np.uint32)  # none hold there
     dtype = float_dtype(held.inputs)
@@ -98,39 +100,36 @@ def held_bits(literals: Sequence[Literals], held: HeldInputs, num_literals: int)
         count = len(unit.inputs)
         which[i, :count], negated[i, :count] = unit.inputs, unit.negated
         thresholds[:, i, :count] = keys_of_thresholds(unit.thresholds, dtype)
-    bits = _compare(
-        held.keys,
-        which.reshape(-1),
-        tuple(thresholds.reshape(len(thresholds), -1)),
-        negated.reshape(-1),
-        num_examples=num_examples,
-        at_once=max(1, _BLOCK_BYTES // held.keys[0][:1].nbytes),
-    )
-    return np.asarray(bits).reshape(*shape, -1)
+    flat = [which.reshape(-1), negated.reshape(-1), *thresholds.reshape(len(thresholds), -1)]
+    flat = [np.pad(array, (0, -total % size)) for array in flat]
+    num_examples = len(held.inputs)
+    parts = [
+        _compare(held.keys, *(array[i : i + size] for array in flat), num_examples=num_examples)
+        for i in range(0, total, size)
+    ]
+    bits = np.empty((total, -(-num_examples // 32)), np.uint32)
+    for i, part in enumerate(parts):
+        rows = bits[i * size : (i + 1) * size]
+        rows[:] = np.asarray(part)[: len(rows)]
+    return bits.reshape(*shape, bits.shape[1])
 
 
-@partial(jax.jit, static_argnames=("num_examples", "at_once"))
-def _compare(keys, which, thresholds, negated, *, num_examples: int, at_once: int) -> jax.Array:
+@partial(jax.jit, static_argnames="num_examples")
+def _compare(keys, which, negated, *thresholds, num_examples: int) -> jax.Array:
     """Where literals hold, [L, W] uint32.
 
     Args:
       keys: each [n, 32, W'] uint32.
       which: [L] int32, the literals' inputs.
-      thresholds: each [L] uint32.
       negated: [L] bool.
+      *thresholds: each [L] uint32.
       num_examples: E.
-      at_once: literals.
     """
     row = jnp.arange(32, dtype=jnp.uint32)[:, None]
     word = jnp.arange(keys[0].shape[2])[None]
     bit = jnp.uint32(1) << (8 * (row // 8) + 7 - row % 8)  # as NumPy packs
     bit = jnp.where(32 * word + row < num_examples, bit, 0)
-
-    def of_literal(literal: tuple[jax.Array, ...]) -> jax.Array:
-        which, negated, *thresholds = literal
-        below = less_than([key[which] for key in keys], thresholds)
-        return jnp.where(below == negated, bit, 0).sum(0, dtype=jnp.uint32)
-
-    literals = which, negated, *thresholds
-    bits = lax.map(of_literal, literals, batch_size=min(at_once, len(which)))
+    others = [threshold[:, None, None] for threshold in thresholds]
+    below = less_than([key[which] for key in keys], others)
+    bits = jnp.where(below == negated[:, None, None], bit[None], 0).sum(1, dtype=jnp.uint32)
     return bits[:, : -(-num_examples // 32)]
