@@ -230,7 +230,7 @@ def _zeros(call: kernels.Call) -> Any:
     def made(path: Any, array: Any) -> np.ndarray:
         fields = [getattr(key, "name", None) for key in path]
         filled = 2**31 if "keys" in fields else {"decided", "whole"}.intersection(fields) != set()
-        return np.full(array.shape, filled, array.dtype)
+        return np.broadcast_to(np.array(filled, array.dtype), array.shape)
 
     shapes = jax.eval_shape(partial(call.function, **call.options), *call.arguments)
     return jax.tree_util.tree_map_with_path(made, shapes)

@@ -14,12 +14,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from mofn_jax import meshes
 from mofn_jax.chunking import read_columns
 from mofn_jax.columns import (
     NO_KEY,
     float_dtype,
+    from_sort_keys,
     key_words,
     keys_of_thresholds,
     less_than,
@@ -31,6 +33,7 @@ from mofn_jax.score_kernels import LANES
 _SHARE = 4  # of a device's memory a fourth may be held
 _LEAST_MEMORY = 2**34  # bytes of a device that does not tell
 _BLOCK_BYTES = 2**26  # of keys that literals are compared with at once
+_COLUMNS = 128  # that are sorted at once
 
 
 class HeldInputs(NamedTuple):
@@ -85,6 +88,23 @@ def in_held_order(values: np.ndarray, held: HeldInputs) -> np.ndarray:
 def columns_of(keys: tuple[jax.Array, ...], which: jax.Array) -> tuple[jax.Array, ...]:
     """Some of the columns held [n, 32, W']: each [C, 32 W']."""
     return tuple(key[which].reshape(len(which), -1) for key in keys)
+
+
+def values_at(places: np.ndarray, which: np.ndarray, held: HeldInputs) -> np.ndarray:
+    """Of some inputs the values at places in their ascending order: [places, inputs]."""
+    keys = np.empty((len(held.keys), len(which), len(places)), np.uint32)
+    for start in range(0, len(which), _COLUMNS):
+        some = which[start : start + _COLUMNS]
+        found = _keys_at(held.keys, np.resize(some, _COLUMNS), places)
+        keys[:, start : start + _COLUMNS] = [np.asarray(key)[: len(some)] for key in found]
+    return from_sort_keys(tuple(keys), float_dtype(held.inputs)).T
+
+
+@jax.jit
+def _keys_at(keys: tuple[jax.Array, ...], which: jax.Array, places: jax.Array) -> list[jax.Array]:
+    columns = columns_of(keys, which)
+    ascending = lax.sort(columns, num_keys=len(columns), is_stable=False)
+    return [key[:, places] for key in ascending]
 
 
 def held_bits(literals: Sequence[Literals], held: HeldInputs, num_literals: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import mofn_jax as mofn
 from mofn_jax import held_inputs, meshes
 from mofn_jax.bits import literal_bits
 from mofn_jax.literals import Literals
+from mofn_jax.search import pools
 
 
 @pytest.fixture
@@ -43,6 +44,18 @@ def test_literals_hold_where_they_do_on_a_cpu(on_device, num_examples, dtype):
     others = 1 - inputs.astype(np.float64)
     expected = literal_bits(literals, others, 11, 2**20)
     np.testing.assert_array_equal(literal_bits(literals, others, 11, 2**20, held), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+def test_quantiles_are_those_of_a_cpu(on_device, dtype):
+    inputs, _ = layer(70, dtype, 300)
+    which = np.random.default_rng(0).permutation(300)[:290]
+    quantiles = pools.Quantiles(inputs, 5, on_device(inputs))
+    expected = pools.Quantiles(inputs, 5).of(which, 2**20)
+    for some in (slice(3), slice(290)):  # the first are known then
+        found = quantiles.of(which[some], 2**20)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected[:, some])
 
 
 def test_cpus_hold_nothing_and_devices_what_a_fourth_of_their_memory_takes(on_device, monkeypatch):

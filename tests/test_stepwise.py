@@ -340,20 +340,19 @@ def test_ranges_of_an_input_are_found():
 def test_inputs_that_gain_most_have_more_thresholds(per_input, several):
     rng = np.random.default_rng(0)
     inputs, gains = rng.random((64, 300)), rng.permutation(300) / 300
-    pools = []
+    chosen = []
 
-    def note_pools(*arguments):
-        made = pools_of(*arguments)
-        pools.extend(made[0])
+    def note_pools(*arguments, **options):
+        made = pools.choose_pools(*arguments, **options)
+        chosen.extend(made[0])
         return made
 
-    pools_of = stepwise._pools
     literals = Literals(np.arange(300), np.full(300, 0.4), np.zeros(300, bool), gains)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stepwise, "_pools", note_pools)
+        patch.setattr(stepwise, "choose_pools", note_pools)
         options = {"thresholds_per_input": per_input}
         stepwise.stepwise([literals], inputs, inputs[:, :1] > 0.7, **options)
-    (pool,) = pools
+    (pool,) = chosen
     np.testing.assert_array_equal(pool.inputs[:300], np.arange(300))
     counts = np.bincount(pool.inputs)
     assert counts.sum() == 300 + several * (per_input - 1) <= 1024

@@ -85,7 +85,7 @@ def best(
         ]
 
     none = merge_fronts(*others([], targets[:, :0]))  # checks the options, says what is proven
-    quantiles = Quantiles(inputs, thresholds_per_input)
+    quantiles = Quantiles(inputs, thresholds_per_input, resources.held)
     # All units at once: it makes tables that are large where there are many inputs.
     ordered = weight_order(
         literals,

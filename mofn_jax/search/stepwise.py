@@ -89,7 +89,7 @@ def stepwise(
     pool_size = pool_inputs + several * more
     largest = min(stepwise_literals, pool_size, most_literals(max_literals, num_inputs))
     examples = pack_examples(np.ones(num_examples, bool))
-    known_quantiles = quantiles or Quantiles(inputs, thresholds_per_input)
+    known_quantiles = quantiles or Quantiles(inputs, thresholds_per_input, resources.held)
     static = {
         "largest": largest,
         "polished": min(polish_literals, largest),
