@@ -42,7 +42,7 @@ from mofn_jax import checks, held_inputs, meshes, outputs, report
 from mofn_jax.meshes import DEFAULT_RESOURCES
 from mofn_jax.search.refine import refine_unit
 
-_DEFAULT_UNITS = 64  # the default search is run on so many
+_DEFAULT_UNITS = 256  # the default search is run on so many
 _COUNTED_UNITS = 4  # about as many as a TPU works on at once
 _BYTES_PER_SECOND = 1e10  # to and from a device, an assumption
 # What libtpu asks of the machine that it finds itself on, which has no TPU.
