@@ -55,7 +55,7 @@ def literal_bits(
         name are read once, a slice of examples at a time.
       num_literals: N.
       memory_budget: bytes of a slice.
-      held: these inputs or others on the device, which then compares these; None if they are not.
+      held: what a device holds; if these inputs, it compares them there.
 
     Returns:
       [u, N, W] uint32; missing literals hold nowhere.
