@@ -62,6 +62,21 @@ def test_moves_are_those_of_plain_loops(monkeypatch, platform, num_examples, dty
         assert [rule.errors for rule in together] == [r.errors for r in non_dominated(apart)]
 
 
+def test_a_threshold_that_comes_back_has_moved():
+    """From between two values away, and back, to the upper one of them."""
+    rng = np.random.default_rng(5)
+    inputs = rng.integers(0, 4, (24, 4)).astype(float)
+    target = rng.random(24) < 0.4
+    m, examples, on = int(rng.integers(1, 4)), inputs.tolist(), target.tolist()
+    start = [(i, inputs[rng.integers(24), i] - 0.5, bool(rng.random() < 0.5)) for i in range(4)]
+    moved = oracle.refined(m, start, examples, on)
+    assert moved[0][1] == start[0][1] + 0.5
+    literals = Literals(*map(np.array, zip(*start, strict=True)))
+    rule = Candidate(m, literals, oracle.errors(m, start, examples, on), 1.0)
+    (found,) = refine_unit([rule], inputs, target, refine_literals=4, memory_budget=1)
+    assert found.literals.thresholds.tolist() == [threshold for _, threshold, _ in moved]
+
+
 def test_a_literal_of_a_constant_input_stays():
     inputs, target = np.ones((3, 1)), np.array([True, True, False])
     rule = Candidate(1, Literals(np.array([0]), np.array([5.0]), np.array([False])), 2, 0.5)

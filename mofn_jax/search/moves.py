@@ -45,7 +45,8 @@ class Rules(NamedTuple):
 class Moved(NamedTuple):
     """What becomes of the rules."""
 
-    keys: tuple[jax.Array, ...]  # as theirs
+    moved: jax.Array  # [R, K] bool, which thresholds
+    keys: tuple[jax.Array, ...]  # each [R, K] uint32, of those
     change: jax.Array  # [R] int32, by how much their errors change
 
 
@@ -80,7 +81,7 @@ def move_thresholds(
 
     def of_rule(rule: Rules) -> Moved:
         def move(state: tuple[Any, ...]) -> tuple[Any, ...]:
-            i, unmoved, hold, cuts, change = state
+            i, unmoved, hold, cuts, moved, change = state
             cut, held = cuts[i], _truth(known, rule, i, cuts[i])
             column = jax.tree.map(lambda array: array[rule.rows[i]], known)
             pivotal = jnp.where(hold - held == rule.m - 1, signs, 0)
@@ -98,17 +99,17 @@ def move_thresholds(
                 jnp.where(moves, 1, unmoved + 1),
                 hold + _truth(known, rule, i, cut) - held,
                 cuts.at[i].set(cut),
+                moved.at[i].set(moved[i] | moves),
                 change + jnp.where(moves, least - now, 0),
             )
 
         hold, cuts = _hold(known, rule)
-        start = jnp.int32(0), jnp.int32(0), hold, cuts, jnp.int32(0)
-        *_, found, change = lax.while_loop(lambda state: state[1] < rule.sizes, move, start)
-        keys = [
-            jnp.where(found == cuts, own, key[rule.rows, found])
-            for own, key in zip(rule.keys, known.keys, strict=True)
-        ]
-        return Moved(tuple(keys), change)
+        zero, none = jnp.int32(0), jnp.zeros_like(rule.negated)
+        end = lax.while_loop(
+            lambda state: state[1] < rule.sizes, move, (zero, zero, hold, cuts, none, zero)
+        )
+        *_, cuts, moved, change = end
+        return Moved(moved, tuple(key[rule.rows, cuts] for key in known.keys), change)
 
     # Rules of a few literals and of many: a GPU that works on all of them waits for the longest.
     return jax.vmap(of_rule)(rules) if platform == "gpu" else lax.map(of_rule, rules)

@@ -171,16 +171,15 @@ def _refine(
         signs = np.pad(signs, (0, LANES - num_examples % LANES))
         columns = _sort_and_pad(read_columns(inputs, used), (size, len(signs)))
     packed = _pack_rules(rules, used, dtype, largest)
-    moved = move_thresholds(
+    found = move_thresholds(
         columns, signs, packed, num_examples=num_examples, platform=meshes.platform()
     )
-    keys = tuple(np.asarray(key) for key in moved.keys)
-    changed = np.any([new != old for new, old in zip(keys, packed.keys, strict=True)], axis=0)
-    values = from_sort_keys(keys, dtype)
+    moved = np.asarray(found.moved)
+    values = from_sort_keys(tuple(np.asarray(key) for key in found.keys), dtype)
     refined = []
-    for i, (rule, change) in enumerate(zip(rules, moved.change.tolist(), strict=False)):
+    for i, (rule, change) in enumerate(zip(rules, found.change.tolist(), strict=False)):
         thresholds = rule.literals.thresholds.copy()
-        some = np.flatnonzero(changed[i, : len(thresholds)])
+        some = np.flatnonzero(moved[i])
         thresholds[some] = values[i, some]
         literals = rule.literals._replace(thresholds=thresholds, gains=None)
         refined.append(rule._replace(literals=literals, errors=rule.errors + change))
