@@ -38,7 +38,8 @@ def test_on_a_tpu_what_its_compiler_estimated_stands_beside(monkeypatch):
     estimates = {row["stage"]: row["tpu_estimate_s"] for row in rows}
     assert 0 < estimates["thresholds"] < estimates["extraction"] <= estimates["default"]
     parts = estimates["thresholds"] + estimates["scoring"]
-    assert parts == pytest.approx(estimates["extraction"])
+    # The rest holds the inputs, and says where literals hold.
+    assert 0.9 * estimates["extraction"] < parts < estimates["extraction"]
     header, first, *_ = benchmark.format_rows(rows).splitlines()
     assert header.split()[header.split().index("estimated") + 1] == "s"
     assert f"{estimates['thresholds']:.4g}" in first.split()
