@@ -113,7 +113,8 @@ def refine_unit(
     """
     refined = []
     most_columns = min(_COLUMNS, memory_budget // (2 * SORT_BYTES * len(inputs)))
-    largest = min(refine_literals, inputs.shape[1])
+    # The same for layers of few inputs, so that it is compiled once for them.
+    largest = min(refine_literals, max(_COLUMNS, inputs.shape[1]))
     for some in _sharing_columns(_worth_it(rules, refine_literals), most_columns):
         refined += _refine(some, inputs, target, largest, held)
     return non_dominated([*rules, *refined])
