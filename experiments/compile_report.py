@@ -5,10 +5,10 @@
 
 The layers are the benchmark's. The library is run on each of them as on a TPU, by weight order and,
 of a few units, by the default search; `refinement` is a part of the latter, of rules that were
-found here, as those are. Its compiled functions are not carried out, but recorded as
-they are called, and then compiled ahead of time for one chip of the topology. `network` is the
-training and capture of a CNN on images of 28 x 28 pixels, with the thresholds of all positions of
-its convolutions.
+found here. Compiled functions are not carried out, but recorded as they are called, and then
+compiled ahead of time for one chip of the topology. `network` is the training and
+capture of a CNN on images of 28 x 28 pixels, with the thresholds of all positions of its
+convolutions.
 
 The working directory receives compile_report.csv and .md, a line for each kernel and size: how long
 it takes to compile, its memory, what it costs (see experiments/hlo_costs.py) and the seconds that

@@ -18,7 +18,7 @@ import numpy as np
 
 from mofn_jax import checks, meshes
 from mofn_jax.chunking import read_columns, row_slices
-from mofn_jax.held_inputs import HeldInputs, held_bits
+from mofn_jax.held_inputs import HeldInputs, held_bits, holds
 from mofn_jax.literals import NO_LITERALS, Literals
 
 _TRUTH_BYTES = 2**20  # of comparisons before they are packed, in a CPU's cache
@@ -60,7 +60,7 @@ def literal_bits(
     Returns:
       [u, N, W] uint32; missing literals hold nowhere.
     """
-    if held is not None and held.inputs is inputs:
+    if holds(held, inputs):
         return held_bits(literals, held, num_literals)
     bits = np.zeros((len(literals), num_literals, 4 * -(-len(inputs) // 32)), np.uint8)
     named = np.unique(np.concatenate([NO_LITERALS.inputs, *(unit.inputs for unit in literals)]))

@@ -9,7 +9,7 @@ Axis letters: E examples, N literals, n inputs, u units, W words of 32 examples,
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,11 @@ class HeldInputs(NamedTuple):
 
     inputs: np.ndarray  # [E, n], what they are
     keys: tuple[jax.Array, ...]  # each [n, 32, W'] uint32, of example 32 w + i at [., i, w]
+
+
+def holds(held: HeldInputs | None, inputs: np.ndarray) -> TypeGuard[HeldInputs]:
+    """Whether a device holds anything, and it is these inputs."""
+    return held is not None and held.inputs is inputs
 
 
 def hold(inputs: np.ndarray, memory_budget: int) -> HeldInputs | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mofn_jax.bits import literal_bits
 from mofn_jax.chunking import chunks, read_columns
-from mofn_jax.held_inputs import HeldInputs, values_at
+from mofn_jax.held_inputs import HeldInputs, holds, values_at
 from mofn_jax.literals import Literals
 from mofn_jax.meshes import Resources
 
@@ -24,7 +24,7 @@ class Quantiles:
     def __init__(self, inputs: np.ndarray, per_input: int, held: HeldInputs | None = None):
         """Of inputs [E, n], as many values of each, the first the least value that it has."""
         self.inputs, self.per_input = inputs, per_input
-        self._held = held if held is not None and held.inputs is inputs else None
+        self._held = held if holds(held, inputs) else None
         self._values = np.empty((per_input, inputs.shape[1]), inputs.dtype)
         self._known = np.zeros(inputs.shape[1], bool)
 

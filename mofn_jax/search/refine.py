@@ -24,7 +24,7 @@ from mofn_jax.columns import (
     sort_keys,
 )
 from mofn_jax.fronts import Candidate, RuleFront, check_front, non_dominated
-from mofn_jax.held_inputs import HeldInputs, columns_of, in_held_order
+from mofn_jax.held_inputs import HeldInputs, columns_of, holds, in_held_order
 from mofn_jax.literals import check_literals, truth_of
 from mofn_jax.score_kernels import LANES
 from mofn_jax.search.moves import Columns, Rules, move_thresholds
@@ -165,7 +165,7 @@ def _refine(
     signs = np.where(target, -1, 1).astype(np.int32)
     used = np.unique(np.concatenate([rule.literals.inputs for rule in rules]))
     size = 1 << (max(len(used), _COLUMNS // 4) - 1).bit_length()  # one of few
-    if held is not None and held.inputs is inputs:
+    if holds(held, inputs):
         signs = in_held_order(signs, held)
         columns = Columns(columns_of(held.keys, np.resize(used, size)), None)
     else:
